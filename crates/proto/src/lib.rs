@@ -1,0 +1,14 @@
+//! The Mosaic protocol as state machines that do no input or output.
+//!
+//! Bytes and the time go in, bytes and events come out: no socket, clock, thread, randomness or environment is
+//! touched here, so every behaviour can be run on a virtual clock. What drives it lives in `mosaic-comms`.
+
+#![forbid(unsafe_code)]
+
+pub mod limits;
+mod time;
+mod uid;
+pub mod wire;
+
+pub use time::Time;
+pub use uid::{InvalidUid, Uid};
