@@ -5,10 +5,16 @@
 
 #![forbid(unsafe_code)]
 
+mod identity;
 pub mod limits;
+mod reason;
 mod time;
+mod topology;
 mod uid;
 pub mod wire;
 
+pub use identity::Instance;
+pub use reason::Reason;
 pub use time::Time;
+pub use topology::{Place, Topology};
 pub use uid::{InvalidUid, Uid};

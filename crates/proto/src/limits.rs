@@ -43,6 +43,15 @@ pub const SUSPECT_AFTER: Duration = Duration::from_secs(2);
 /// A peer that was silent for this long, our own lateness subtracted, is unreachable.
 pub const DEAD_AFTER: Duration = Duration::from_secs(4);
 
+/// Bytes of a runtime's address at most: the longest host name has 253.
+pub const MAX_ADDRESS: usize = 255;
+
+/// Bytes of the text that explains why a runtime is gone. It travels to everybody.
+pub const MAX_REASON_DETAIL: usize = 256;
+
+/// How many uids an error suggests to someone who named one that does not exist.
+pub const SIMILAR_UIDS: usize = 3;
+
 /// What a peer may send us, before memory is taken for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {

@@ -166,7 +166,9 @@ mod tests {
 
     #[test]
     fn what_is_no_uid_is_refused_with_the_reason() {
-        for (text, why) in [("", "empty"), ("a::b", "empty part"), ("a b", "only letters"), ("é", "only letters")] {
+        for (text, why) in
+            [("", "empty"), ("a::b", "empty part"), ("a b", "only letters"), ("é", "only letters")]
+        {
             let error = Uid::new(text).unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
         }
