@@ -5,10 +5,12 @@
 
 #![forbid(unsafe_code)]
 
+mod identity;
 pub mod limits;
 mod time;
 mod uid;
 pub mod wire;
 
+pub use identity::{HostId, Instance, InvalidIdentity, Session};
 pub use time::Time;
 pub use uid::{InvalidUid, Uid};
