@@ -13,7 +13,7 @@ mod topology;
 mod uid;
 pub mod wire;
 
-pub use identity::Instance;
+pub use identity::{HostId, Instance, InvalidIdentity, Session};
 pub use reason::Reason;
 pub use time::Time;
 pub use topology::{Place, Topology};

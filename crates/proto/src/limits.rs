@@ -9,6 +9,12 @@ pub const MAX_UID: usize = 255;
 /// Bytes of a ZMTP command at most. READY with full metadata is the largest and takes about 700.
 pub const MAX_COMMAND: usize = 4 * 1024;
 
+/// Bytes of the context of a ZMTP ping at most: ZMTP's own number.
+pub const MAX_PING_CONTEXT: usize = 16;
+
+/// Bytes of a reason for people at most, in ERROR and LEAVE: ZMTP writes the length of ERROR's in one byte.
+pub const MAX_REASON: usize = 255;
+
 /// Bytes of an envelope at most: a method name, an object reference and a trace context.
 pub const MAX_ENVELOPE: usize = 4 * 1024;
 

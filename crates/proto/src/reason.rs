@@ -66,7 +66,7 @@ impl Reason {
                 Err(_) => Reason::Other { code: code.into(), detail },
             },
             "replaced" => match u64::from_str_radix(&detail, 16) {
-                Ok(bits) => Reason::Replaced { by: Instance::new(bits) },
+                Ok(bits) => Reason::Replaced { by: Instance(bits) },
                 Err(_) => Reason::Other { code: code.into(), detail },
             },
             _ => Reason::Other { code: shortened(code), detail },
@@ -154,7 +154,7 @@ mod tests {
             Reason::Exited { detail: "signal 9".into() },
             Reason::Refused { detail: "10.0.0.1:7000".into() },
             Reason::Unreachable { silent: Duration::from_millis(4_250) },
-            Reason::Replaced { by: Instance::new(0xfe) },
+            Reason::Replaced { by: Instance(0xfe) },
             Reason::Forgotten,
             Reason::Other { code: "migrated".into(), detail: "to mars".into() },
         ]

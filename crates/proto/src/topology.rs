@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     fn network(uids: &[&str]) -> Topology {
-        let place = |bits| Place { address: "10.0.0.1".into(), port: 7000, instance: Instance::new(bits) };
+        let place = |bits| Place { address: "10.0.0.1".into(), port: 7000, instance: Instance(bits) };
         uids.iter().zip(1..).map(|(uid, bits)| (Uid::new(uid).unwrap(), place(bits))).collect()
     }
 
@@ -139,8 +139,8 @@ mod tests {
     #[test]
     fn another_life_of_a_uid_is_not_the_one_that_is_held() {
         let network = network(&["head"]);
-        assert!(network.holds("head", Instance::new(1)));
-        assert!(!network.holds("head", Instance::new(2)));
-        assert!(!network.holds("node", Instance::new(1)));
+        assert!(network.holds("head", Instance(1)));
+        assert!(!network.holds("head", Instance(2)));
+        assert!(!network.holds("node", Instance(1)));
     }
 }

@@ -1,0 +1,241 @@
+//! One lane: what waits to be written, what was written and not acknowledged, and the connection that carries it.
+//!
+//! ```text
+//! queue:  [ written, unacknowledged | not written yet ]      acked + queue.len() = messages of this session so far
+//!         0                         next
+//! ```
+//!
+//! Messages are counted, not numbered: the n-th message of a session, lane and direction is the same on both sides.
+//! After a cut the peer says how many it has; those leave the front, and writing starts again at the first of the
+//! rest, from the same buffers.
+
+use std::collections::VecDeque;
+
+use super::ConnectionId;
+use super::transmit::Transmit;
+use crate::Time;
+use crate::wire::command::Class;
+use crate::wire::outgoing::{Outgoing, Piece};
+
+/// A message of ours, from its admission until it is acknowledged.
+#[derive(Debug)]
+pub(super) struct Entry<T> {
+    pub(super) outgoing: Outgoing,
+    pub(super) class: Class,
+    /// The id under which a reply is awaited or, for a one-way message, its admission.
+    pub(super) id: u64,
+    pub(super) express: bool,
+    pub(super) deadline: Option<Time>,
+    /// Who waits for the admission of a one-way message.
+    pub(super) accepted: Option<T>,
+    /// Where it ends in the stream of the connection that carries it.
+    end: Option<u64>,
+    handed_over: bool,
+}
+
+impl<T> Entry<T> {
+    pub(super) fn new(outgoing: Outgoing, class: Class, id: u64, express: bool, deadline: Option<Time>) -> Self {
+        Entry { outgoing, class, id, express, deadline, accepted: None, end: None, handed_over: false }
+    }
+
+    pub(super) fn cost(&self) -> u64 {
+        self.outgoing.cost()
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) id: ConnectionId,
+    pub(super) dialled: bool,
+    /// Bytes given to the writer and, of them, bytes taken by the system.
+    polled: u64,
+    written: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct LaneState<T> {
+    pub(super) connection: Option<Connection>,
+    queue: VecDeque<Entry<T>>,
+    next: usize,
+    acked: u64,
+    unacked_bytes: u64,
+    pub(super) received: u64,
+    pub(super) told_received: u64,
+    pub(super) untold_bytes: u64,
+}
+
+impl<T> LaneState<T> {
+    pub(super) fn new() -> Self {
+        LaneState {
+            connection: None,
+            queue: VecDeque::new(),
+            next: 0,
+            acked: 0,
+            unacked_bytes: 0,
+            received: 0,
+            told_received: 0,
+            untold_bytes: 0,
+        }
+    }
+
+    pub(super) fn push(&mut self, entry: Entry<T>) {
+        self.unacked_bytes += entry.cost();
+        self.queue.push_back(entry);
+    }
+
+    /// Nothing waits to be written and everything was acknowledged.
+    pub(super) fn is_drained(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    pub(super) fn has_unwritten(&self) -> bool {
+        self.next < self.queue.len()
+    }
+
+    pub(super) fn unacked_bytes(&self) -> u64 {
+        self.unacked_bytes
+    }
+
+    pub(super) fn unacked_messages(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// How many messages were given to connections in this session.
+    pub(super) fn sent(&self) -> u64 {
+        self.acked + self.next as u64
+    }
+
+    /// How many messages this session has had on this lane.
+    pub(super) fn queued(&self) -> u64 {
+        self.acked + self.queue.len() as u64
+    }
+
+    /// Nothing waits to be written and the system has taken all that was.
+    pub(super) fn is_idle(&self) -> bool {
+        !self.has_unwritten() && self.connection.as_ref().is_some_and(|c| c.polled == c.written)
+    }
+
+    pub(super) fn attach(&mut self, id: ConnectionId, dialled: bool) {
+        self.connection = Some(Connection { id, dialled, polled: 0, written: 0 });
+    }
+
+    /// The connection is gone: notes which messages the system had taken whole.
+    pub(super) fn detach(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        for entry in self.queue.iter_mut().take(self.next) {
+            let whole = entry.end.take().is_some_and(|end| end <= connection.written);
+            entry.handed_over |= whole;
+        }
+    }
+
+    /// The peer has `received` messages of this session: forgets those. False if it claims more than was written.
+    pub(super) fn acknowledge(&mut self, received: u64) -> bool {
+        let Some(count) = received.checked_sub(self.acked) else { return true };
+        if count > self.next as u64 {
+            return false;
+        }
+        for _ in 0..count {
+            let Some(entry) = self.queue.pop_front() else { break };
+            self.unacked_bytes -= entry.cost();
+        }
+        self.acked = received;
+        self.next = self.next.saturating_sub(count as usize);
+        true
+    }
+
+    /// A connection continues the session: what the peer lacks is written again.
+    pub(super) fn resume(&mut self, received: u64) -> bool {
+        let known = received >= self.acked && self.acknowledge(received);
+        self.next = 0;
+        known
+    }
+
+    /// Gives the writer what comes next, until about `most` bytes lie in `out`.
+    pub(super) fn poll(&mut self, now: Time, most: usize, out: &mut Transmit) {
+        let Some(connection) = &mut self.connection else { return };
+        while out.len() < most
+            && let Some(entry) = self.queue.get_mut(self.next)
+        {
+            if let Some(deadline) = entry.deadline {
+                entry.outgoing.stamp(deadline - now);
+            }
+            let before = out.len();
+            for piece in entry.outgoing.pieces() {
+                match piece {
+                    Piece::Copy(bytes) => out.copy(bytes),
+                    Piece::Refer(bytes) => out.refer(bytes),
+                }
+            }
+            connection.polled += (out.len() - before) as u64;
+            entry.end = Some(connection.polled);
+            self.next += 1;
+        }
+    }
+
+    /// Commands were put before the messages.
+    pub(super) fn polled_command(&mut self, bytes: usize) {
+        if let Some(connection) = &mut self.connection {
+            connection.polled += bytes as u64;
+        }
+    }
+
+    pub(super) fn written(&mut self, bytes: usize) {
+        if let Some(connection) = &mut self.connection {
+            connection.written += bytes as u64;
+        }
+    }
+
+    /// Forgets what the system has taken whole, for a peer that acknowledges nothing. Returns its cost by class.
+    pub(super) fn forget_written(&mut self) -> [u64; 2] {
+        let written = self.connection.as_ref().map_or(0, |connection| connection.written);
+        let mut cost = [0; 2];
+        while let Some(entry) = self.queue.front()
+            && entry.end.is_some_and(|end| end <= written)
+        {
+            cost[entry.class.index()] += entry.cost();
+            self.acknowledge(self.acked + 1);
+        }
+        cost
+    }
+
+    /// Whether the system has taken a whole copy of the message `id`; `None` if it is not here (any more).
+    pub(super) fn was_handed_over(&self, id: u64) -> Option<bool> {
+        let written = self.connection.as_ref().map_or(0, |connection| connection.written);
+        self.find(id).map(|(_, entry)| Self::handed_over(entry, written))
+    }
+
+    fn handed_over(entry: &Entry<T>, written: u64) -> bool {
+        entry.handed_over || entry.end.is_some_and(|end| end <= written)
+    }
+
+    fn find(&self, id: u64) -> Option<(usize, &Entry<T>)> {
+        self.queue.iter().enumerate().rev().find(|(_, entry)| entry.id == id && entry.class == Class::Requests)
+    }
+
+    /// Takes back a request of which nothing was written in this session.
+    pub(super) fn take_back(&mut self, id: u64) -> Option<Entry<T>> {
+        let (index, entry) = self.find(id)?;
+        if index < self.next || entry.end.is_some() || entry.handed_over {
+            return None;
+        }
+        let entry = self.queue.remove(index)?;
+        self.unacked_bytes -= entry.cost();
+        Some(entry)
+    }
+
+    /// The count that this lane will have reached once the request `id` has come.
+    pub(super) fn count_at(&self, id: u64) -> u64 {
+        self.find(id).map_or(self.acked, |(index, _)| self.acked + index as u64 + 1)
+    }
+
+    /// The session is over. Returns what was not acknowledged, and whether the system had taken it whole.
+    pub(super) fn reset(&mut self) -> Vec<(Entry<T>, bool)> {
+        let written = self.connection.as_ref().map_or(0, |connection| connection.written);
+        let lost = std::mem::take(&mut self.queue);
+        *self = LaneState { connection: self.connection.take(), ..LaneState::new() };
+        lost.into_iter().map(|entry| {
+            let handed_over = Self::handed_over(&entry, written);
+            (entry, handed_over)
+        }).collect()
+    }
+}

@@ -1,0 +1,595 @@
+//! One link as a state machine: two lanes, a session, credit, acknowledgement, calls and their deadlines, liveness.
+//!
+//! ```text
+//! Absent --control lane ready--> Up(session) <--> Down(session) --verdict--> Ended(dead | left)
+//!    ^                               |               |
+//!    '--------- unreachable ---------+---------------'
+//! ```
+//!
+//! The driver gives it bytes, time and the fate of its dials; it takes bytes to write ([`Link::poll_transmit`]),
+//! events ([`Link::poll_event`]) and the next time-out ([`Link::poll_timeout`]). A link is with one *instance* of the
+//! peer: once it has ended, the next instance gets a new link. Themes: `ready` (handshake and dialling), `receive`
+//! (what comes in), `send` (admission, calls, their ends), `lanes`, `in_flight`, `credit`.
+
+mod credit;
+mod in_flight;
+mod lanes;
+mod ready;
+mod receive;
+mod send;
+mod transmit;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+pub use credit::Budget;
+pub use ready::{Attached, DialFailure};
+pub use receive::Violation;
+pub use send::{Admission, Execution, Request};
+pub use transmit::Transmit;
+
+use self::credit::{Inflow, Outflow};
+use self::in_flight::InFlight;
+use self::lanes::{Entry, LaneState};
+use self::ready::Dial;
+use crate::identity::{HostId, Instance, Session};
+use crate::limits::{ACK_DELAY, Limits};
+use crate::liveness::{Intervals, Liveness, Silence};
+use crate::reason::Reason;
+use crate::wire::command::{Ack, Class, Command, Lane};
+use crate::wire::receiver::Incoming;
+use crate::{Time, Uid};
+
+/// One connection of a link, in the order in which they were attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(u64);
+
+/// What a link must know of its own side and of its peer.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Our uid.
+    pub uid: Uid,
+    /// Our instance.
+    pub instance: Instance,
+    /// The host we run on.
+    pub host: HostId,
+    /// The pid namespace we run in.
+    pub pid_namespace: u64,
+    /// Our process id.
+    pub pid: u32,
+    /// Who the link is with.
+    pub peer: Uid,
+    /// The instance that it must be with, if that is known.
+    pub peer_instance: Option<Instance>,
+    /// What the peer may send us.
+    pub limits: Limits,
+    /// How silence is judged.
+    pub intervals: Intervals,
+}
+
+/// How a link ended for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The peer's process is gone: a failure.
+    Dead,
+    /// The peer said goodbye: a departure.
+    Left,
+}
+
+/// What a driver must do or tell.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<T, B> {
+    /// Dial this lane; report by [`Link::attach`] or [`Link::dial_failed`].
+    Dial(Lane),
+    /// Drop the dial of this lane that is under way: the peer's own dial came first.
+    AbandonDial(Lane),
+    /// Close this connection: another has replaced it, or the session is over.
+    Close {
+        /// Its lane.
+        lane: Lane,
+        /// Which one.
+        connection: ConnectionId,
+    },
+    /// A session has begun (`resumed` false) or goes on.
+    Up {
+        /// Whether the session had begun before.
+        resumed: bool,
+    },
+    /// The control connection is gone; it is being dialled again.
+    Down,
+    /// A message of the peer's. Its cost goes back by [`Link::consumed`] once its handler starts, unless it is express.
+    Request {
+        /// The message.
+        incoming: Incoming<B>,
+        /// The session it belongs to; a reply to it is only of use in the same.
+        session: Session,
+    },
+    /// The peer gave up the request with this id, which has been passed on before.
+    Cancel {
+        /// The request's id.
+        id: u64,
+    },
+    /// What a ticket waited for has ended.
+    Outcome {
+        /// The ticket, as it was given.
+        ticket: T,
+        /// How it ended.
+        outcome: Outcome<B>,
+    },
+    /// Reserve from the context's budget and answer by [`Link::reserved`] (or [`Link::denied`]).
+    Reserve {
+        /// For which class.
+        class: Class,
+        /// How much.
+        bytes: u64,
+        /// Whether a message waits for it; else it is growth, which may be refused by silence.
+        essential: bool,
+    },
+    /// Give this much back to the context's budget.
+    Release {
+        /// Of which class.
+        class: Class,
+        /// How much.
+        bytes: u64,
+    },
+    /// The peer will never take this reply: answer the request by an error instead.
+    ReplyTooLarge {
+        /// The id of the request.
+        request: u64,
+        /// The session it came in.
+        session: Session,
+        /// What the reply costs, in bytes.
+        cost: u64,
+        /// What the peer takes at most, in bytes.
+        limit: u64,
+    },
+    /// The peer has been silent for a while.
+    Suspected,
+    /// Nothing has come from the peer for too long: pending calls have ended, the next message begins a new session.
+    Unreachable(Reason),
+    /// The peer is gone for good.
+    Ended {
+        /// Dead or left.
+        verdict: Verdict,
+        /// Why.
+        reason: Reason,
+    },
+}
+
+/// How something that was sent has ended.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Outcome<B> {
+    /// The reply (or error) to a call.
+    Reply(Incoming<B>),
+    /// A one-way message that had waited for room was accepted.
+    Accepted,
+    /// The deadline passed.
+    Timeout(Execution),
+    /// The link's session ended.
+    Disconnected {
+        /// Why.
+        reason: Reason,
+        /// Whether the request may have run.
+        execution: Execution,
+    },
+    /// The peer will never take a message of this size.
+    TooLarge {
+        /// What it takes at most, in bytes.
+        limit: u64,
+    },
+}
+
+/// What was dropped, refused or repeated on a link, since it was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Messages given to connections, repetitions included.
+    pub sent: u64,
+    /// Messages received.
+    pub received: u64,
+    /// Messages written again after a cut.
+    pub replayed: u64,
+    /// Replies that nobody awaited any more.
+    pub late_replies: u64,
+    /// One-way messages and replies lost with a session.
+    pub dropped: u64,
+    /// Requests that the peer gave up before they were passed on.
+    pub cancelled: u64,
+    /// Connections that were attached.
+    pub connections: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    Absent,
+    Up { session: Session },
+    Down { session: Session },
+    Ended { reason: Reason },
+}
+
+/// A link with one instance of a peer. `T` is what the driver needs to complete a call, `B` a received buffer.
+#[derive(Debug)]
+pub struct Link<T, B> {
+    settings: Settings,
+    state: State,
+    foreign: bool,
+    lanes: [LaneState<T>; 2],
+    dials: [Dial; 2],
+    /// Whether refused dials are no proof of death: the peer may not have started yet.
+    patient: bool,
+    asked_for_data: bool,
+    /// The peer, which cannot dial, has something for the data lane.
+    data_wanted: bool,
+    /// How late the driver runs behind its own plans; hearts are answered with it.
+    lag: Duration,
+    connections: u64,
+    next_id: u64,
+    outflow: [Outflow; 2],
+    inflow: [Inflow; 2],
+    pending: [VecDeque<Entry<T>>; 2],
+    pending_express: VecDeque<Entry<T>>,
+    in_flight: InFlight<T>,
+    commands: Vec<u8>,
+    /// Requests that the peer gave up and that have not come yet, with the count at which they must have.
+    cancelled: BTreeMap<u64, u64>,
+    leaving: Option<(Reason, [u64; 2])>,
+    ack_due: Option<Time>,
+    liveness: Liveness,
+    events: VecDeque<Event<T, B>>,
+    counters: Counters,
+}
+
+impl<T, B: AsRef<[u8]>> Link<T, B> {
+    /// A link on which nothing has happened yet.
+    pub fn new(settings: Settings) -> Self {
+        let intervals = settings.intervals;
+        Link {
+            settings,
+            state: State::Absent,
+            foreign: false,
+            lanes: [LaneState::new(), LaneState::new()],
+            dials: [Dial::Idle, Dial::Idle],
+            patient: false,
+            asked_for_data: false,
+            data_wanted: false,
+            lag: Duration::ZERO,
+            connections: 0,
+            next_id: 1,
+            outflow: [Outflow::new(), Outflow::new()],
+            inflow: [Inflow::new(), Inflow::new()],
+            pending: [VecDeque::new(), VecDeque::new()],
+            pending_express: VecDeque::new(),
+            in_flight: InFlight::new(),
+            commands: Vec::new(),
+            cancelled: BTreeMap::new(),
+            leaving: None,
+            ack_due: None,
+            liveness: Liveness::new(intervals),
+            events: VecDeque::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Who the link is with.
+    pub fn peer(&self) -> &Uid {
+        &self.settings.peer
+    }
+
+    /// The peer's instance, once it is known.
+    pub fn peer_instance(&self) -> Option<Instance> {
+        self.settings.peer_instance
+    }
+
+    /// The session, if there is one.
+    pub fn session(&self) -> Option<Session> {
+        match self.state {
+            State::Up { session } | State::Down { session } => Some(session),
+            State::Absent | State::Ended { .. } => None,
+        }
+    }
+
+    /// Whether the control lane is connected.
+    pub fn is_up(&self) -> bool {
+        matches!(self.state, State::Up { .. })
+    }
+
+    /// Why the link has ended for good, if it has.
+    pub fn ended(&self) -> Option<&Reason> {
+        match &self.state {
+            State::Ended { reason } => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// Whether the peer speaks plain ZMTP.
+    pub fn is_foreign(&self) -> bool {
+        self.foreign
+    }
+
+    /// When the peer was last heard.
+    pub fn last_heard(&self) -> Time {
+        self.liveness.last_heard()
+    }
+
+    /// What was counted on this link.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// The next thing to do or tell.
+    pub fn poll_event(&mut self) -> Option<Event<T, B>> {
+        self.events.pop_front()
+    }
+
+    /// When [`Link::handle_timeout`] must be called at the latest.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        let alive = self.is_watched().then(|| self.liveness.next());
+        let dials = self.dials.iter().filter_map(Dial::due).min();
+        [alive, dials, self.ack_due, self.in_flight.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// Silence matters while there is a session or one is being made.
+    fn is_watched(&self) -> bool {
+        match self.state {
+            State::Up { .. } | State::Down { .. } => true,
+            State::Absent => !self.patient && self.dials[0].is_busy(),
+            State::Ended { .. } => false,
+        }
+    }
+
+    /// Does what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Time) {
+        while let Some((id, ticket)) = self.in_flight.pop_expired(now) {
+            let execution = self.give_up(id);
+            self.events.push_back(Event::Outcome { ticket, outcome: Outcome::Timeout(execution) });
+        }
+        if self.ack_due.is_some_and(|due| due <= now) {
+            self.acknowledge();
+        }
+        for lane in Lane::ALL {
+            if self.dials[lane.index()].due().is_some_and(|due| due <= now) {
+                self.dials[lane.index()].retry();
+                self.dial_where_needed(now);
+            }
+        }
+        while self.is_watched()
+            && self.liveness.next() <= now
+            && let Some(silence) = self.liveness.check(now)
+        {
+            self.judge(silence);
+        }
+        self.admit(now);
+    }
+
+    fn judge(&mut self, silence: Silence) {
+        match silence {
+            Silence::Heart if self.foreign => {
+                Command::Ping { ttl: 0, context: Vec::new() }.encode(&mut self.commands);
+            }
+            Silence::Heart if self.is_up() => Command::Heart.encode(&mut self.commands),
+            Silence::Heart => {}
+            Silence::Suspect => self.events.push_back(Event::Suspected),
+            Silence::Unreachable(silent) => self.unreachable(Reason::Unreachable { silent }),
+        }
+    }
+
+    /// The pairwise verdict: the session is over, the peer may come back.
+    fn unreachable(&mut self, reason: Reason) {
+        self.end_session(&reason);
+        self.events.push_back(Event::Unreachable(reason));
+    }
+
+    /// The peer is gone for good, by proof or by the monitor's word.
+    pub fn end(&mut self, verdict: Verdict, reason: Reason) {
+        if self.ended().is_none() {
+            self.end_session(&reason);
+            self.state = State::Ended { reason: reason.clone() };
+            self.events.push_back(Event::Ended { verdict, reason });
+        }
+    }
+
+    /// Ends everything that belongs to the session, or to the attempt to begin one.
+    fn end_session(&mut self, reason: &Reason) {
+        for lane in Lane::ALL {
+            if let Some(connection) = &self.lanes[lane.index()].connection {
+                self.events.push_back(Event::Close { lane, connection: connection.id });
+            }
+            if self.dials[lane.index()].is_under_way() {
+                self.events.push_back(Event::AbandonDial(lane));
+            }
+            self.dials[lane.index()] = Dial::Idle;
+        }
+        self.fail_everything(reason);
+        for lane in &mut self.lanes {
+            lane.connection = None;
+        }
+        for class in Class::ALL {
+            let bytes = self.inflow[class.index()].reserved();
+            if bytes > 0 {
+                self.events.push_back(Event::Release { class, bytes });
+            }
+        }
+        self.outflow = [Outflow::new(), Outflow::new()];
+        self.inflow = [Inflow::new(), Inflow::new()];
+        self.commands.clear();
+        self.cancelled.clear();
+        self.leaving = None;
+        self.ack_due = None;
+        self.asked_for_data = false;
+        self.data_wanted = false;
+        self.state = State::Absent;
+    }
+
+    /// How late the driver runs behind its own plans; the peer's hearts are answered with it.
+    pub fn set_lag(&mut self, lag: Duration) {
+        self.lag = lag;
+    }
+
+    // ---- acknowledgement ----
+
+    /// Something came or was consumed that the peer must hear of: at once if it is much, else within [`ACK_DELAY`].
+    fn owe_acknowledgement(&mut self, now: Time) {
+        if self.foreign {
+            return;
+        }
+        let much = Class::ALL.iter().any(|class| {
+            let inflow = &self.inflow[class.index()];
+            inflow.untold() >= inflow.window() / 4
+        }) || self.lanes.iter().any(|lane| lane.untold_bytes >= self.inflow[0].window() / 4);
+        if much {
+            self.acknowledge();
+        } else if self.ack_due.is_none() {
+            self.ack_due = Some(now + ACK_DELAY);
+        }
+    }
+
+    /// Tells the peer what was received and consumed. While the control lane is down, the resume will tell.
+    fn acknowledge(&mut self) {
+        self.ack_due = None;
+        if !self.is_up() || self.foreign {
+            return;
+        }
+        let consumed = [0, 1].map(|class: usize| self.inflow[class].consumed_total());
+        let window = [0, 1].map(|class: usize| self.inflow[class].window());
+        for lane in Lane::ALL {
+            let state = &mut self.lanes[lane.index()];
+            if lane == Lane::Control || state.received != state.told_received {
+                let ack = Ack { lane, received: state.received, consumed, window };
+                Command::Ack(ack).encode(&mut self.commands);
+                state.told_received = state.received;
+                state.untold_bytes = 0;
+            }
+        }
+        self.inflow.iter_mut().for_each(Inflow::told);
+    }
+
+    /// A request of this cost has been taken by its handler.
+    pub fn consumed(&mut self, now: Time, session: Session, cost: u64) {
+        if self.session() == Some(session) {
+            self.consume(now, Class::Requests, cost);
+        }
+    }
+
+    fn consume(&mut self, now: Time, class: Class, cost: u64) {
+        let inflow = &mut self.inflow[class.index()];
+        let released = inflow.consume(cost);
+        if released > 0 {
+            self.events.push_back(Event::Release { class, bytes: released });
+        }
+        if let Some(bytes) = inflow.growth_due(now) {
+            self.events.push_back(Event::Reserve { class, bytes, essential: false });
+        }
+        self.owe_acknowledgement(now);
+    }
+
+    /// The budget has lent what [`Event::Reserve`] asked for. What a past session asked for comes back at once.
+    pub fn reserved(&mut self, class: Class, bytes: u64, essential: bool) {
+        if self.session().is_none() {
+            self.events.push_back(Event::Release { class, bytes });
+        } else if essential {
+            self.inflow[class.index()].grant(bytes);
+            self.acknowledge();
+        } else {
+            self.inflow[class.index()].grow(bytes);
+        }
+    }
+
+    /// The budget can never lend what was asked for; the peer is told what it can.
+    pub fn denied(&mut self, class: Class, limit: u64) {
+        self.inflow[class.index()].deny();
+        if self.is_up() {
+            Command::Deny { class, limit }.encode(&mut self.commands);
+        }
+    }
+
+    /// Whether a foreign peer must not be read for now: it knows no credit, so its messages wait in its socket.
+    pub fn reads_paused(&self) -> bool {
+        self.foreign && self.inflow[0].unconsumed() > crate::limits::MAX_WINDOW
+    }
+
+    // ---- what goes out ----
+
+    /// Whether [`Link::poll_transmit`] has something to give for this lane.
+    pub fn wants_transmit(&self, lane: Lane) -> bool {
+        let state = &self.lanes[lane.index()];
+        state.connection.is_some()
+            && (state.has_unwritten() || (lane == Lane::Control && !self.commands.is_empty()))
+    }
+
+    /// Gives the lane's writer what comes next, until about `most` bytes lie in `out`: commands first, then messages.
+    pub fn poll_transmit(&mut self, now: Time, lane: Lane, most: usize, out: &mut Transmit) {
+        let state = &mut self.lanes[lane.index()];
+        if state.connection.is_none() {
+            return;
+        }
+        if lane == Lane::Control && !self.commands.is_empty() {
+            out.copy(&self.commands);
+            state.polled_command(self.commands.len());
+            self.commands.clear();
+        }
+        let before = state.sent();
+        state.poll(now, most, out);
+        self.counters.sent += state.sent() - before;
+        out.seal();
+    }
+
+    /// The system has taken `bytes` of what was polled for this connection.
+    pub fn transmitted(&mut self, now: Time, lane: Lane, connection: ConnectionId, bytes: usize) {
+        let state = &mut self.lanes[lane.index()];
+        if state.connection.as_ref().is_none_or(|current| current.id != connection) {
+            return;
+        }
+        state.written(bytes);
+        if self.foreign {
+            let cost = state.forget_written();
+            for class in Class::ALL {
+                self.outflow[class.index()].settle(cost[class.index()]);
+            }
+            self.admit(now);
+        }
+    }
+
+    // ---- leaving ----
+
+    /// Whether everything that was accepted has arrived: nothing waits, nothing is unacknowledged.
+    pub fn is_drained(&self) -> bool {
+        self.lanes.iter().all(LaneState::is_drained)
+            && self.pending.iter().all(VecDeque::is_empty)
+            && self.pending_express.is_empty()
+    }
+
+    /// Says goodbye. Once it is written, the connections may be closed.
+    pub fn leave(&mut self, reason: &str) {
+        if self.is_up() && !self.foreign {
+            let last = [0, 1].map(|lane: usize| self.lanes[lane].sent());
+            Command::Leave { reason: reason.to_owned(), last }.encode(&mut self.commands);
+        }
+    }
+
+    /// How many calls await their reply.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Checks the invariants that hold between any two calls; for tests and simulations.
+    ///
+    /// # Panics
+    /// If one is broken.
+    pub fn assert_invariants(&self) {
+        let within = self.outflow.iter().all(Outflow::is_within_limit);
+        assert!(within || self.foreign, "more is under way than was allowed");
+        if self.ended().is_some() {
+            assert!(self.in_flight.is_empty(), "a call outlived its link");
+        }
+    }
+}
+
+/// How long a dial that got no answer waits before the next: doubles with each attempt, spread by who we are so that
+/// many do not come at once.
+fn back_off(attempt: u32, seed: u64) -> Duration {
+    let base = 100_u64 << attempt.min(4);
+    let spread = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(attempt) % (base / 4 + 1);
+    Duration::from_millis(base + spread)
+}

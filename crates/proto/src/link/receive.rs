@@ -1,0 +1,215 @@
+//! What comes in: commands, requests and replies of the peer's, counted and checked against their windows.
+
+use thiserror::Error;
+
+use super::{ConnectionId, Event, Link, Outcome, Verdict};
+use crate::Time;
+use crate::identity::Session;
+use crate::limits::{LARGE_FRAME, MAX_CONTROL_MESSAGE, MAX_FOREIGN_MESSAGE, MAX_REMEMBERED_CANCELS, MESSAGE_OVERHEAD};
+use crate::reason::Reason;
+use crate::wire::command::{Ack, Beat, Class, Command, Lane, Refusal};
+use crate::wire::envelope::Kind;
+use crate::wire::receiver::{Incoming, Item};
+
+/// What a peer did against the rules of the conversation.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Violation {
+    /// A message costs more than the windows of its link allow.
+    #[error("a message that costs {cost} came, the window allows {allowance}")]
+    OverWindow {
+        /// What it costs.
+        cost: u64,
+        /// What the window allows.
+        allowance: u64,
+    },
+    /// More was acknowledged than was sent.
+    #[error("{received} messages were acknowledged on the {lane:?} lane, fewer were sent")]
+    AcknowledgedTooMuch {
+        /// The lane.
+        lane: Lane,
+        /// What the peer claims to have.
+        received: u64,
+    },
+    /// A command came that has no place in a live connection.
+    #[error("{name} came on the live {lane:?} lane, it belongs to the handshake")]
+    UnexpectedCommand {
+        /// The command.
+        name: &'static str,
+        /// The lane.
+        lane: Lane,
+    },
+    /// The peer sent ERROR.
+    #[error("the peer ended the connection: {refusal}")]
+    Refused {
+        /// What it said.
+        refusal: Refusal,
+    },
+}
+
+impl<T, B: AsRef<[u8]>> Link<T, B> {
+    /// The cost of the largest message that may come on this lane now.
+    pub fn allowance(&self, lane: Lane) -> u64 {
+        if self.foreign {
+            return MAX_FOREIGN_MESSAGE;
+        }
+        match lane {
+            Lane::Control => (MAX_CONTROL_MESSAGE + MESSAGE_OVERHEAD + LARGE_FRAME) as u64,
+            Lane::Data => self.inflow.iter().map(|inflow| inflow.allowance()).max().unwrap_or(0),
+        }
+    }
+
+    /// Bytes have come, be they a whole item or not.
+    pub fn heard(&mut self, now: Time) {
+        self.liveness.heard(now);
+    }
+
+    /// Takes what a connection's receiver has made of its bytes. Items of a connection that was replaced are ignored.
+    ///
+    /// # Errors
+    /// What the peer did against the protocol. The driver closes the connection and tells [`Link::detach`].
+    pub fn handle_item(
+        &mut self, now: Time, lane: Lane, connection: ConnectionId, item: Item<B>,
+    ) -> Result<(), Violation> {
+        let current = self.lanes[lane.index()].connection.as_ref();
+        let Some(session) = self.session().filter(|_| current.is_some_and(|c| c.id == connection)) else {
+            return Ok(());
+        };
+        self.liveness.heard(now);
+        match item {
+            Item::Message(incoming) => self.handle_message(now, session, lane, incoming),
+            Item::Command(command) => self.handle_command(now, lane, command),
+        }
+    }
+
+    fn handle_message(
+        &mut self, now: Time, session: Session, lane: Lane, incoming: Incoming<B>,
+    ) -> Result<(), Violation> {
+        let state = &mut self.lanes[lane.index()];
+        state.received += 1;
+        state.untold_bytes += incoming.cost();
+        self.counters.received += 1;
+        let envelope = incoming.envelope();
+        let (kind, id) = (envelope.kind, envelope.id);
+        match kind {
+            Kind::Message => self.handle_request(now, session, lane, id, incoming)?,
+            Kind::Reply | Kind::Error => self.handle_reply(now, id, incoming)?,
+        }
+        self.owe_acknowledgement(now);
+        self.leave_if_complete();
+        Ok(())
+    }
+
+    fn handle_request(
+        &mut self, now: Time, session: Session, lane: Lane, id: u64, incoming: Incoming<B>,
+    ) -> Result<(), Violation> {
+        let counted = lane == Lane::Data || self.foreign;
+        if counted {
+            self.receive_within_window(Class::Requests, incoming.cost())?;
+        }
+        if lane == Lane::Data && self.cancelled.remove(&id).is_some() {
+            self.counters.cancelled += 1;
+            self.consume(now, Class::Requests, incoming.cost());
+        } else {
+            self.events.push_back(Event::Request { incoming, session });
+        }
+        Ok(())
+    }
+
+    fn handle_reply(&mut self, now: Time, id: u64, incoming: Incoming<B>) -> Result<(), Violation> {
+        let cost = incoming.cost();
+        self.receive_within_window(Class::Replies, cost)?;
+        match self.in_flight.remove(id) {
+            Some(ticket) => {
+                self.events.push_back(Event::Outcome { ticket, outcome: Outcome::Reply(incoming) });
+            }
+            None => self.counters.late_replies += 1,
+        }
+        self.consume(now, Class::Replies, cost);
+        Ok(())
+    }
+
+    fn receive_within_window(&mut self, class: Class, cost: u64) -> Result<(), Violation> {
+        let inflow = &mut self.inflow[class.index()];
+        if self.foreign {
+            inflow.receive_uncredited(cost);
+            return Ok(());
+        }
+        let allowance = inflow.allowance();
+        if inflow.receive(cost) { Ok(()) } else { Err(Violation::OverWindow { cost, allowance }) }
+    }
+
+    fn handle_command(&mut self, now: Time, lane: Lane, command: Command) -> Result<(), Violation> {
+        match command {
+            Command::Ack(ack) => self.handle_ack(now, ack)?,
+            Command::Want { class, bytes } => self.handle_want(class, bytes),
+            Command::Deny { class, limit } => {
+                self.refuse_head(class, limit);
+                self.admit(now);
+            }
+            Command::Heart => {
+                let received = [0, 1].map(|lane: usize| self.lanes[lane].received);
+                Command::Beat(Beat { lag: self.lag, received, paused: false }).encode(&mut self.commands);
+            }
+            Command::Ping { context, .. } => Command::Pong { context }.encode(&mut self.commands),
+            Command::Leave { reason, last } => {
+                self.leaving = Some((Reason::Left { why: reason }, last));
+                self.leave_if_complete();
+            }
+            Command::Cancel { id, after } => self.handle_cancel(id, after),
+            Command::Data => {
+                self.data_wanted = true;
+                self.dial_where_needed(now);
+            }
+            Command::Error(refusal) => return Err(Violation::Refused { refusal }),
+            Command::Ready(_) => return Err(Violation::UnexpectedCommand { name: "READY", lane }),
+            Command::Beat(_) | Command::Pong { .. } | Command::Unknown(_) => {}
+        }
+        Ok(())
+    }
+
+    fn handle_ack(&mut self, now: Time, ack: Ack) -> Result<(), Violation> {
+        let known = self.lanes[ack.lane.index()].acknowledge(ack.received)
+            && Class::ALL.iter().all(|class| {
+                let index = class.index();
+                self.outflow[index].acknowledged(ack.consumed[index], ack.window[index])
+            });
+        if !known {
+            return Err(Violation::AcknowledgedTooMuch { lane: ack.lane, received: ack.received });
+        }
+        self.admit(now);
+        Ok(())
+    }
+
+    fn handle_want(&mut self, class: Class, bytes: u64) {
+        if bytes > self.settings.limits.message {
+            self.denied(class, self.settings.limits.message);
+        } else if self.inflow[class.index()].want(bytes) {
+            self.events.push_back(Event::Reserve { class, bytes, essential: true });
+        } else {
+            self.acknowledge();
+        }
+    }
+
+    /// A cancellation may overtake its request: it is remembered until the request must have come.
+    fn handle_cancel(&mut self, id: u64, after: u64) {
+        let received = self.lanes[Lane::Data.index()].received;
+        if received >= after {
+            self.events.push_back(Event::Cancel { id });
+        } else if self.cancelled.len() < MAX_REMEMBERED_CANCELS {
+            self.cancelled.insert(id, after);
+        }
+    }
+
+    /// The peer has left once everything that it sent before its goodbye has come, or cannot come any more.
+    pub(super) fn leave_if_complete(&mut self) {
+        let Some((_, last)) = &self.leaving else { return };
+        let complete = Lane::ALL.iter().all(|lane| {
+            let state = &self.lanes[lane.index()];
+            state.received >= last[lane.index()] || state.connection.is_none()
+        });
+        if complete && let Some((reason, _)) = self.leaving.take() {
+            self.end(Verdict::Left, reason);
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! A message that has arrived, whole: envelope and small body in one piece of memory, large body and buffers in
+//! memory of the driver's choice.
+
+use std::fmt;
+
+use crate::limits::MESSAGE_OVERHEAD;
+use crate::wire::{Envelope, WireError};
+
+/// Where the memory of large frames and of buffers comes from.
+pub trait Buffers {
+    /// A piece of memory that is filled once and then read.
+    type Buffer: AsRef<[u8]> + AsMut<[u8]>;
+
+    /// Memory of exactly `len` bytes; what is in them does not matter. Every limit has been checked before.
+    fn allocate(&mut self, len: usize) -> Self::Buffer;
+}
+
+/// A message that has arrived. Its envelope has been checked, its body has not.
+pub struct Incoming<B> {
+    /// The envelope, and the body unless that is large.
+    pub(super) head: Vec<u8>,
+    /// Where in `head` the envelope ends.
+    pub(super) envelope_end: usize,
+    pub(super) large_body: Option<B>,
+    pub(super) buffers: Vec<B>,
+    pub(super) cost: u64,
+    pub(super) delimited: bool,
+}
+
+impl<B: AsRef<[u8]>> Incoming<B> {
+    /// Makes a message of its parts, for one that a runtime sends to itself.
+    ///
+    /// # Errors
+    /// What [`Envelope::decode`] returns.
+    pub fn from_parts(envelope: &[u8], body: &[u8], buffers: Vec<B>) -> Result<Incoming<B>, WireError> {
+        Envelope::decode(envelope)?;
+        let frames = buffers.iter().map(|buffer| buffer.as_ref().len());
+        let cost = frames.fold(MESSAGE_OVERHEAD + envelope.len() + body.len(), usize::saturating_add) as u64;
+        let mut head = Vec::with_capacity(envelope.len() + body.len());
+        head.extend_from_slice(envelope);
+        head.extend_from_slice(body);
+        let envelope_end = envelope.len();
+        Ok(Incoming { head, envelope_end, large_body: None, buffers, cost, delimited: false })
+    }
+
+    /// What the message is. It is read anew from its bytes, which takes tens of nanoseconds: keep it.
+    pub fn envelope(&self) -> Envelope<'_> {
+        Envelope::decode(&self.head[..self.envelope_end]).expect("the envelope was checked on receipt")
+    }
+
+    /// The body, empty if there is none.
+    pub fn body(&self) -> &[u8] {
+        match &self.large_body {
+            Some(body) => body.as_ref(),
+            None => &self.head[self.envelope_end..],
+        }
+    }
+
+    /// The buffers that the body refers to.
+    pub fn buffers(&self) -> &[B] {
+        &self.buffers
+    }
+
+    /// Takes the buffers out, so that they can be handed on without a copy.
+    pub fn take_buffers(&mut self) -> Vec<B> {
+        std::mem::take(&mut self.buffers)
+    }
+
+    /// What the message costs of its window. It does not change when buffers are taken out.
+    pub fn cost(&self) -> u64 {
+        self.cost
+    }
+
+    /// Whether an empty frame came before the envelope, as from a REQ socket; its replies need one too.
+    pub fn delimited(&self) -> bool {
+        self.delimited
+    }
+}
+
+impl<B: AsRef<[u8]>> fmt::Debug for Incoming<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lengths: Vec<usize> = self.buffers.iter().map(|buffer| buffer.as_ref().len()).collect();
+        f.debug_struct("Incoming")
+            .field("envelope", &self.envelope())
+            .field("body", &self.body().len())
+            .field("buffers", &lengths)
+            .field("cost", &self.cost)
+            .finish()
+    }
+}

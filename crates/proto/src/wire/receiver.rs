@@ -1,0 +1,315 @@
+//! One connection's incoming bytes after the greeting, put together to commands and messages. Every length that a
+//! peer announces is checked before memory is taken for it. What items mean is not known here.
+//!
+//! ```text
+//!  Header --+-- command frame ----------> Command --> Item::Command
+//!           |
+//!           +-- 1st frame: envelope ----> Small --+
+//!           +-- 2nd frame: small body --> Small --+--> more frames: Header
+//!           |              large body --> Large --+    last frame:  Item::Message
+//!           +-- others: buffers --------> Large --+
+//! ```
+//! An empty frame before the envelope, as REQ sockets send it, is skipped.
+
+use std::mem;
+
+use crate::limits::{LARGE_FRAME, Limits, MAX_COMMAND, MAX_ENVELOPE, MESSAGE_OVERHEAD};
+use crate::wire::frame::{LONGEST, header_len};
+use crate::wire::{Buffers, Command, Envelope, FrameHeader, Incoming, WireError};
+
+/// Memory for a body whose header has not arrived together with the envelope's.
+const BODY_GUESS: usize = 256;
+
+/// What has arrived.
+#[derive(Debug)]
+pub enum Item<B: AsRef<[u8]>> {
+    /// A command.
+    Command(Command),
+    /// A whole message.
+    Message(Incoming<B>),
+}
+
+/// Puts one connection's bytes together. After an error it must not be used any more.
+pub struct Receiver<B> {
+    limits: Limits,
+    /// The first bytes of a header that has not arrived whole.
+    header: [u8; LONGEST],
+    header_filled: usize,
+    state: State<B>,
+    message: Incoming<B>,
+    /// Frames of `message` whose headers have arrived, an empty one before the envelope not counted.
+    frames: usize,
+}
+
+/// What the next bytes are. `missing` is never 0 between two calls.
+enum State<B> {
+    Header,
+    Command {
+        body: Vec<u8>,
+        missing: usize,
+    },
+    /// A frame that goes to the head of the message.
+    Small {
+        missing: usize,
+        more: bool,
+    },
+    /// A frame that has memory of its own.
+    Large {
+        buffer: B,
+        filled: usize,
+        more: bool,
+    },
+}
+
+impl<B: AsRef<[u8]> + AsMut<[u8]>> Receiver<B> {
+    /// A receiver for a connection whose greeting has been read.
+    pub fn new(limits: Limits) -> Self {
+        let (header, header_filled) = ([0; LONGEST], 0);
+        Receiver { limits, header, header_filled, state: State::Header, message: no_message(), frames: 0 }
+    }
+
+    /// Takes bytes from the front of `bytes` until one item is complete or `bytes` is empty. `allowance` is the
+    /// largest cost of a message that the link's windows now allow.
+    ///
+    /// # Errors
+    /// [`WireError`] as soon as the first header that is wrong or too much is there; memory has not been taken for
+    /// what it announced.
+    pub fn feed(
+        &mut self,
+        bytes: &mut &[u8],
+        allowance: u64,
+        buffers: &mut impl Buffers<Buffer = B>,
+    ) -> Result<Option<Item<B>>, WireError> {
+        loop {
+            if matches!(self.state, State::Header) {
+                let Some(header) = self.read_header(bytes)? else { return Ok(None) };
+                self.begin(header, bytes, allowance, buffers)?;
+            }
+            if let Some(item) = self.advance(bytes)? {
+                return Ok(Some(item));
+            }
+            if bytes.is_empty() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The part of a large frame that is still to come, so that a socket can be read straight into it. `None` for
+    /// anything smaller than [`LARGE_FRAME`].
+    pub fn direct(&mut self) -> Option<&mut [u8]> {
+        match &mut self.state {
+            State::Large { buffer, filled, .. } if buffer.as_ref().len() >= LARGE_FRAME => {
+                Some(&mut buffer.as_mut()[*filled..])
+            }
+            _ => None,
+        }
+    }
+
+    /// Says that the first `n` bytes of [`direct`](Receiver::direct) have been filled.
+    ///
+    /// # Errors
+    /// What [`feed`](Receiver::feed) returns for the end of a message.
+    ///
+    /// # Panics
+    /// If `n` is more than `direct` offered.
+    pub fn filled(&mut self, n: usize) -> Result<Option<Item<B>>, WireError> {
+        let offered = self.direct().map_or(0, |rest| rest.len());
+        assert!(n <= offered, "{n} bytes were filled of {offered}");
+        if let State::Large { filled, .. } = &mut self.state {
+            *filled += n;
+        }
+        self.advance(&mut &[][..])
+    }
+
+    /// Whether bytes of an item have arrived that is not complete yet. A connection may end only if not.
+    pub fn is_mid_item(&self) -> bool {
+        !matches!(self.state, State::Header) || self.header_filled > 0 || self.is_mid_message()
+    }
+
+    fn is_mid_message(&self) -> bool {
+        self.frames > 0 || self.message.delimited
+    }
+
+    /// Reads a header from `bytes`, or from what was kept and `bytes`. What is not enough for one is kept.
+    fn read_header(&mut self, bytes: &mut &[u8]) -> Result<Option<FrameHeader>, WireError> {
+        if self.header_filled == 0
+            && let Some((header, size)) = FrameHeader::decode(bytes)?
+        {
+            *bytes = &bytes[size..];
+            return Ok(Some(header));
+        }
+        let Some(&flags) = self.header[..self.header_filled].first().or(bytes.first()) else {
+            return Ok(None);
+        };
+        let taken = take(bytes, header_len(flags) - self.header_filled);
+        let end = self.header_filled + taken.len();
+        self.header[self.header_filled..end].copy_from_slice(taken);
+        self.header_filled = end;
+        let header = FrameHeader::decode(&self.header[..end])?;
+        if header.is_some() {
+            self.header_filled = 0;
+        }
+        Ok(header.map(|(header, _)| header))
+    }
+
+    /// Checks what a header announces and prepares for its payload. `rest` is what follows it.
+    fn begin(
+        &mut self,
+        header: FrameHeader,
+        rest: &[u8],
+        allowance: u64,
+        buffers: &mut impl Buffers<Buffer = B>,
+    ) -> Result<(), WireError> {
+        if header.command {
+            self.state = self.begin_command(header.len)?;
+            return Ok(());
+        }
+        if header.len == 0 && header.more && !self.is_mid_message() {
+            self.message.delimited = true;
+            return Ok(());
+        }
+        let len = self.check(header.len, allowance)?;
+        let more = header.more;
+        self.state = match self.frames {
+            0 => self.begin_envelope(len, more, rest, allowance),
+            1 if len < LARGE_FRAME => {
+                self.message.head.reserve_exact(len);
+                State::Small { missing: len, more }
+            }
+            _ => {
+                let buffer = buffers.allocate(len);
+                assert_eq!(buffer.as_ref().len(), len, "a buffer has another length than was asked for");
+                State::Large { buffer, filled: 0, more }
+            }
+        };
+        self.frames += 1;
+        Ok(())
+    }
+
+    fn begin_command(&self, announced: u64) -> Result<State<B>, WireError> {
+        if self.is_mid_message() {
+            return Err(WireError::CommandInsideMessage);
+        }
+        if announced > MAX_COMMAND as u64 {
+            return Err(WireError::CommandTooLarge { announced });
+        }
+        Ok(State::Command { body: Vec::new(), missing: announced as usize })
+    }
+
+    /// Takes memory for the envelope and, if it can be seen already, for a small body.
+    fn begin_envelope(&mut self, len: usize, more: bool, rest: &[u8], allowance: u64) -> State<B> {
+        let body = match rest.get(len..).map(FrameHeader::decode) {
+            Some(Ok(Some((body, _)))) if more => body.len,
+            _ if more => BODY_GUESS as u64,
+            _ => 0,
+        };
+        let fits = body < LARGE_FRAME as u64 && body <= allowance.saturating_sub(self.message.cost);
+        self.message.head = Vec::with_capacity(len + if fits { body as usize } else { 0 });
+        State::Small { missing: len, more }
+    }
+
+    /// Checks the length of the next frame against every limit, and counts it.
+    fn check(&mut self, announced: u64, allowance: u64) -> Result<usize, WireError> {
+        let limits = &self.limits;
+        if self.frames == 0 && announced > MAX_ENVELOPE as u64 {
+            return Err(WireError::EnvelopeTooLarge { length: announced });
+        }
+        if announced > limits.frame {
+            return Err(WireError::FrameTooLarge { announced, limit: limits.frame });
+        }
+        if self.frames >= limits.buffers.saturating_add(2) {
+            return Err(WireError::TooManyBuffers { limit: limits.buffers });
+        }
+        let cost = self.message.cost.saturating_add(announced);
+        let payload = cost - MESSAGE_OVERHEAD as u64;
+        if payload > limits.message {
+            return Err(WireError::MessageTooLarge { announced: payload, limit: limits.message });
+        }
+        if cost > allowance {
+            return Err(WireError::OverWindow { cost, allowance });
+        }
+        let limit = isize::MAX as u64;
+        let len = usize::try_from(announced).map_err(|_| WireError::FrameTooLarge { announced, limit })?;
+        self.message.cost = cost;
+        Ok(len)
+    }
+
+    /// Moves payload from `bytes` to where it belongs, and ends the frame if it is complete.
+    fn advance(&mut self, bytes: &mut &[u8]) -> Result<Option<Item<B>>, WireError> {
+        match &mut self.state {
+            State::Header => Ok(None),
+            State::Command { body, missing } => {
+                let taken = take(bytes, *missing);
+                if body.is_empty() && taken.len() == *missing {
+                    self.state = State::Header;
+                    return Ok(Some(Item::Command(Command::decode(taken)?)));
+                }
+                body.extend_from_slice(taken);
+                *missing -= taken.len();
+                if *missing > 0 {
+                    return Ok(None);
+                }
+                let command = Command::decode(body)?;
+                self.state = State::Header;
+                Ok(Some(Item::Command(command)))
+            }
+            State::Small { missing, more } => {
+                let taken = take(bytes, *missing);
+                self.message.head.extend_from_slice(taken);
+                *missing -= taken.len();
+                if *missing > 0 {
+                    return Ok(None);
+                }
+                let more = *more;
+                self.end_frame(more)
+            }
+            State::Large { buffer, filled, more } => {
+                let rest = &mut buffer.as_mut()[*filled..];
+                let taken = take(bytes, rest.len());
+                rest[..taken.len()].copy_from_slice(taken);
+                *filled += taken.len();
+                if taken.len() < rest.len() {
+                    return Ok(None);
+                }
+                let more = *more;
+                self.end_frame(more)
+            }
+        }
+    }
+
+    /// Puts a frame into its place in the message, and returns the message if it was its last.
+    fn end_frame(&mut self, more: bool) -> Result<Option<Item<B>>, WireError> {
+        match mem::replace(&mut self.state, State::Header) {
+            State::Large { buffer, .. } if self.frames == 2 => self.message.large_body = Some(buffer),
+            State::Large { buffer, .. } => self.message.buffers.push(buffer),
+            _ if self.frames == 1 => {
+                Envelope::decode(&self.message.head)?;
+                self.message.envelope_end = self.message.head.len();
+            }
+            _ => {}
+        }
+        if more {
+            return Ok(None);
+        }
+        self.frames = 0;
+        Ok(Some(Item::Message(mem::replace(&mut self.message, no_message()))))
+    }
+}
+
+/// Takes at most `most` bytes from the front of `bytes`.
+fn take<'a>(bytes: &mut &'a [u8], most: usize) -> &'a [u8] {
+    let (taken, rest) = bytes.split_at(most.min(bytes.len()));
+    *bytes = rest;
+    taken
+}
+
+fn no_message<B>() -> Incoming<B> {
+    Incoming {
+        head: Vec::new(),
+        envelope_end: 0,
+        large_body: None,
+        buffers: Vec::new(),
+        cost: MESSAGE_OVERHEAD as u64,
+        delimited: false,
+    }
+}
