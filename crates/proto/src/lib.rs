@@ -7,6 +7,8 @@
 
 mod identity;
 pub mod limits;
+pub mod link;
+mod liveness;
 mod reason;
 mod time;
 mod topology;
@@ -14,6 +16,7 @@ mod uid;
 pub mod wire;
 
 pub use identity::{HostId, Instance, InvalidIdentity, Session};
+pub use liveness::Intervals;
 pub use reason::Reason;
 pub use time::Time;
 pub use topology::{Place, Topology};

@@ -28,6 +28,12 @@ pub const LARGE_FRAME: usize = 16 * 1024;
 /// Bytes of a message on the control lane at most, so that nothing on it waits long.
 pub const MAX_CONTROL_MESSAGE: usize = 64 * 1024;
 
+/// The cost of one message of a foreign ZMTP peer at most: it knows no credit, so nothing was reserved for it.
+pub const MAX_FOREIGN_MESSAGE: u64 = 256 * 1024 * 1024;
+
+/// How many cancellations that have overtaken their requests are remembered: as many tiny requests as fit a window.
+pub const MAX_REMEMBERED_CANCELS: usize = 64 * 1024;
+
 /// What a message costs of its window beyond the bytes of its frames: it bounds the number of tiny messages.
 pub const MESSAGE_OVERHEAD: usize = 64;
 

@@ -40,6 +40,13 @@ pub enum Reason {
         /// The instance that has the uid.
         by: Instance,
     },
+    /// The peer no longer knows the session: it gave us up, or has come back.
+    SessionLost,
+    /// It speaks another version, or demands another security, than we do.
+    Incompatible {
+        /// What it said.
+        detail: String,
+    },
     /// The monitor does not know it (any more), and nothing links us to it.
     Forgotten,
     /// Something that a newer version says.
@@ -60,6 +67,8 @@ impl Reason {
             "stopped" => Reason::Stopped,
             "exited" => Reason::Exited { detail },
             "refused" => Reason::Refused { detail },
+            "session-lost" => Reason::SessionLost,
+            "incompatible" => Reason::Incompatible { detail },
             "forgotten" => Reason::Forgotten,
             "unreachable" => match detail.parse() {
                 Ok(silent) => Reason::Unreachable { silent: Duration::from_millis(silent) },
@@ -79,10 +88,11 @@ impl Reason {
             Reason::Left { why: detail }
             | Reason::Exited { detail }
             | Reason::Refused { detail }
+            | Reason::Incompatible { detail }
             | Reason::Other { detail, .. } => shortened(detail),
             Reason::Unreachable { silent } => silent.as_millis().to_string(),
             Reason::Replaced { by } => by.to_string(),
-            Reason::Stopped | Reason::Forgotten => String::new(),
+            Reason::Stopped | Reason::SessionLost | Reason::Forgotten => String::new(),
         };
         (shortened(self.code()), detail)
     }
@@ -96,6 +106,8 @@ impl Reason {
             Reason::Refused { .. } => "refused",
             Reason::Unreachable { .. } => "unreachable",
             Reason::Replaced { .. } => "replaced",
+            Reason::SessionLost => "session-lost",
+            Reason::Incompatible { .. } => "incompatible",
             Reason::Forgotten => "forgotten",
             Reason::Other { code, .. } => code,
         }
@@ -110,9 +122,10 @@ impl Reason {
     pub(crate) fn wire_bound(&self) -> usize {
         const HEADERS_AND_NUMBER: usize = 32;
         let texts = match self {
-            Reason::Left { why: detail } | Reason::Exited { detail } | Reason::Refused { detail } => {
-                detail.len()
-            }
+            Reason::Left { why: detail }
+            | Reason::Exited { detail }
+            | Reason::Refused { detail }
+            | Reason::Incompatible { detail } => detail.len(),
             Reason::Other { code, detail } => code.len().min(MAX_REASON_DETAIL) + detail.len(),
             _ => 0,
         };
@@ -127,6 +140,8 @@ impl fmt::Display for Reason {
             Reason::Stopped => ("it was stopped", ""),
             Reason::Exited { detail } => ("its process ended", detail),
             Reason::Refused { detail } => ("every address refused", detail),
+            Reason::SessionLost => ("it no longer knew the session", ""),
+            Reason::Incompatible { detail } => ("it cannot be talked to", detail),
             Reason::Unreachable { silent } => return write!(f, "silent for {:.1} s", silent.as_secs_f64()),
             Reason::Replaced { by } => return write!(f, "replaced by instance {by}"),
             Reason::Forgotten => ("not known to the monitor", ""),

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::Time;
 use crate::limits::{INITIAL_WINDOW, MAX_WINDOW};
-use crate::wire::command::Class;
+use crate::wire::Class;
 
 /// How quickly a window's worth must be consumed for the window to grow: slower use would not gain from more.
 const GROWTH_PERIOD: Duration = Duration::from_millis(200);
@@ -249,7 +249,8 @@ impl<K: PartialEq> Budget<K> {
 
     /// Reserves at once or not at all, and never before those who wait.
     pub fn try_reserve(&mut self, class: Class, bytes: u64) -> bool {
-        let fits = self.waiting[class.index()].is_empty() && self.lent[class.index()] + bytes <= self.largest();
+        let fits =
+            self.waiting[class.index()].is_empty() && self.lent[class.index()] + bytes <= self.largest();
         if fits {
             self.lent[class.index()] += bytes;
         }

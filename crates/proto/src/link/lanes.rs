@@ -14,8 +14,8 @@ use std::collections::VecDeque;
 use super::ConnectionId;
 use super::transmit::Transmit;
 use crate::Time;
-use crate::wire::command::Class;
-use crate::wire::outgoing::{Outgoing, Piece};
+use crate::wire::Class;
+use crate::wire::{Outgoing, Piece};
 
 /// A message of ours, from its admission until it is acknowledged.
 #[derive(Debug)]
@@ -34,7 +34,13 @@ pub(super) struct Entry<T> {
 }
 
 impl<T> Entry<T> {
-    pub(super) fn new(outgoing: Outgoing, class: Class, id: u64, express: bool, deadline: Option<Time>) -> Self {
+    pub(super) fn new(
+        outgoing: Outgoing,
+        class: Class,
+        id: u64,
+        express: bool,
+        deadline: Option<Time>,
+    ) -> Self {
         Entry { outgoing, class, id, express, deadline, accepted: None, end: None, handed_over: false }
     }
 
@@ -198,18 +204,16 @@ impl<T> LaneState<T> {
         cost
     }
 
-    /// Whether the system has taken a whole copy of the message `id`; `None` if it is not here (any more).
-    pub(super) fn was_handed_over(&self, id: u64) -> Option<bool> {
-        let written = self.connection.as_ref().map_or(0, |connection| connection.written);
-        self.find(id).map(|(_, entry)| Self::handed_over(entry, written))
-    }
-
     fn handed_over(entry: &Entry<T>, written: u64) -> bool {
         entry.handed_over || entry.end.is_some_and(|end| end <= written)
     }
 
     fn find(&self, id: u64) -> Option<(usize, &Entry<T>)> {
-        self.queue.iter().enumerate().rev().find(|(_, entry)| entry.id == id && entry.class == Class::Requests)
+        self.queue
+            .iter()
+            .enumerate()
+            .rev()
+            .find(|(_, entry)| entry.id == id && entry.class == Class::Requests)
     }
 
     /// Takes back a request of which nothing was written in this session.
@@ -233,9 +237,11 @@ impl<T> LaneState<T> {
         let written = self.connection.as_ref().map_or(0, |connection| connection.written);
         let lost = std::mem::take(&mut self.queue);
         *self = LaneState { connection: self.connection.take(), ..LaneState::new() };
-        lost.into_iter().map(|entry| {
-            let handed_over = Self::handed_over(&entry, written);
-            (entry, handed_over)
-        }).collect()
+        lost.into_iter()
+            .map(|entry| {
+                let handed_over = Self::handed_over(&entry, written);
+                (entry, handed_over)
+            })
+            .collect()
     }
 }

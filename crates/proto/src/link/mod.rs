@@ -32,12 +32,12 @@ use self::credit::{Inflow, Outflow};
 use self::in_flight::InFlight;
 use self::lanes::{Entry, LaneState};
 use self::ready::Dial;
-use crate::identity::{HostId, Instance, Session};
+use crate::Reason;
 use crate::limits::{ACK_DELAY, Limits};
 use crate::liveness::{Intervals, Liveness, Silence};
-use crate::reason::Reason;
-use crate::wire::command::{Ack, Class, Command, Lane};
-use crate::wire::receiver::Incoming;
+use crate::wire::Incoming;
+use crate::wire::{Ack, Class, Command, Lane};
+use crate::{HostId, Instance, Session};
 use crate::{Time, Uid};
 
 /// One connection of a link, in the order in which they were attached.
@@ -79,7 +79,7 @@ pub enum Verdict {
 /// What a driver must do or tell.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Event<T, B> {
+pub enum Event<T, B: AsRef<[u8]>> {
     /// Dial this lane; report by [`Link::attach`] or [`Link::dial_failed`].
     Dial(Lane),
     /// Drop the dial of this lane that is under way: the peer's own dial came first.
@@ -160,7 +160,7 @@ pub enum Event<T, B> {
 /// How something that was sent has ended.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Outcome<B> {
+pub enum Outcome<B: AsRef<[u8]>> {
     /// The reply (or error) to a call.
     Reply(Incoming<B>),
     /// A one-way message that had waited for room was accepted.
@@ -211,7 +211,7 @@ enum State {
 
 /// A link with one instance of a peer. `T` is what the driver needs to complete a call, `B` a received buffer.
 #[derive(Debug)]
-pub struct Link<T, B> {
+pub struct Link<T, B: AsRef<[u8]>> {
     settings: Settings,
     state: State,
     foreign: bool,

@@ -12,10 +12,10 @@
 use std::time::Duration;
 
 use super::{ConnectionId, Event, Link, State, Verdict, back_off};
+use crate::Reason;
 use crate::Time;
-use crate::identity::{Instance, Session};
-use crate::reason::Reason;
-use crate::wire::command::{Command, Lane, MosaicReady, Ready, Refusal, RefusalCode, VERSION};
+use crate::wire::{Command, Lane, MosaicReady, Ready, Refusal, RefusalCode, VERSION};
+use crate::{Instance, Session};
 
 /// A refusal is proof of death only if it is repeated after this long.
 const REFUSED_AGAIN_AFTER: Duration = Duration::from_millis(100);
@@ -167,7 +167,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
     }
 
     fn wait_to_dial(&mut self, now: Time, lane: Lane, attempt: u32, refused: Option<Time>) {
-        let due = now + back_off(attempt, self.settings.instance.get());
+        let due = now + back_off(attempt, self.settings.instance.0);
         self.dials[lane.index()] = Dial::Waiting { attempt: attempt + 1, refused, due };
     }
 
@@ -179,7 +179,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             }
             RefusalCode::NotMe if !self.patient => {
                 self.end(Verdict::Dead, Reason::Refused { detail: refusal.to_string() });
-            },
+            }
             RefusalCode::Version | RefusalCode::Insecure => {
                 self.end(Verdict::Dead, Reason::Incompatible { detail: refusal.to_string() });
             }
@@ -193,7 +193,11 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
     /// # Errors
     /// What the peer is told (if we accepted) or why the connection is closed (if we dialled).
     pub fn attach(
-        &mut self, now: Time, dialled: bool, peer: &MosaicReady, fresh: Session,
+        &mut self,
+        now: Time,
+        dialled: bool,
+        peer: &MosaicReady,
+        fresh: Session,
     ) -> Result<Attached, Refusal> {
         let lane = peer.lane;
         if self.ended().is_some() {
@@ -227,7 +231,11 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
 
     fn settle_collision(&mut self, dialled: bool) -> Result<(), Refusal> {
         let Dial::UnderWay { ready_out, .. } = self.dials[0] else {
-            return if dialled { Err(refuse(RefusalCode::Collision, "the peer's own dial came first")) } else { Ok(()) };
+            return if dialled {
+                Err(refuse(RefusalCode::Collision, "the peer's own dial came first"))
+            } else {
+                Ok(())
+            };
         };
         if !dialled {
             if ready_out && self.settings.uid < self.settings.peer {
@@ -256,7 +264,12 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         Ok(())
     }
 
-    fn replace_connection(&mut self, now: Time, dialled: bool, peer: &MosaicReady) -> Result<Attached, Refusal> {
+    fn replace_connection(
+        &mut self,
+        now: Time,
+        dialled: bool,
+        peer: &MosaicReady,
+    ) -> Result<Attached, Refusal> {
         let lane = peer.lane;
         let index = lane.index();
         if let Some(old) = &self.lanes[index].connection {
@@ -265,7 +278,10 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         }
         let replayed = self.lanes[index].sent();
         if !self.lanes[index].resume(peer.received) {
-            return Err(refuse(RefusalCode::NoSuchSession, "the count of received messages is not from this session"));
+            return Err(refuse(
+                RefusalCode::NoSuchSession,
+                "the count of received messages is not from this session",
+            ));
         }
         self.counters.replayed += replayed - self.lanes[index].sent();
         self.connections += 1;
@@ -308,7 +324,12 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
     ///
     /// # Errors
     /// If the link is already with someone.
-    pub fn attach_foreign(&mut self, now: Time, dialled: bool, session: Session) -> Result<Attached, Refusal> {
+    pub fn attach_foreign(
+        &mut self,
+        now: Time,
+        dialled: bool,
+        session: Session,
+    ) -> Result<Attached, Refusal> {
         if self.session().is_some() || self.ended().is_some() {
             return Err(refuse(RefusalCode::UidTaken, "the identity is in use"));
         }

@@ -3,13 +3,15 @@
 use thiserror::Error;
 
 use super::{ConnectionId, Event, Link, Outcome, Verdict};
+use crate::Reason;
+use crate::Session;
 use crate::Time;
-use crate::identity::Session;
-use crate::limits::{LARGE_FRAME, MAX_CONTROL_MESSAGE, MAX_FOREIGN_MESSAGE, MAX_REMEMBERED_CANCELS, MESSAGE_OVERHEAD};
-use crate::reason::Reason;
-use crate::wire::command::{Ack, Beat, Class, Command, Lane, Refusal};
-use crate::wire::envelope::Kind;
-use crate::wire::receiver::{Incoming, Item};
+use crate::limits::{
+    LARGE_FRAME, MAX_CONTROL_MESSAGE, MAX_FOREIGN_MESSAGE, MAX_REMEMBERED_CANCELS, MESSAGE_OVERHEAD,
+};
+use crate::wire::Kind;
+use crate::wire::{Ack, Beat, Class, Command, Lane, Refusal};
+use crate::wire::{Incoming, Item};
 
 /// What a peer did against the rules of the conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -69,7 +71,11 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
     /// # Errors
     /// What the peer did against the protocol. The driver closes the connection and tells [`Link::detach`].
     pub fn handle_item(
-        &mut self, now: Time, lane: Lane, connection: ConnectionId, item: Item<B>,
+        &mut self,
+        now: Time,
+        lane: Lane,
+        connection: ConnectionId,
+        item: Item<B>,
     ) -> Result<(), Violation> {
         let current = self.lanes[lane.index()].connection.as_ref();
         let Some(session) = self.session().filter(|_| current.is_some_and(|c| c.id == connection)) else {
@@ -83,7 +89,11 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
     }
 
     fn handle_message(
-        &mut self, now: Time, session: Session, lane: Lane, incoming: Incoming<B>,
+        &mut self,
+        now: Time,
+        session: Session,
+        lane: Lane,
+        incoming: Incoming<B>,
     ) -> Result<(), Violation> {
         let state = &mut self.lanes[lane.index()];
         state.received += 1;
@@ -101,7 +111,12 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
     }
 
     fn handle_request(
-        &mut self, now: Time, session: Session, lane: Lane, id: u64, incoming: Incoming<B>,
+        &mut self,
+        now: Time,
+        session: Session,
+        lane: Lane,
+        id: u64,
+        incoming: Incoming<B>,
     ) -> Result<(), Violation> {
         let counted = lane == Lane::Data || self.foreign;
         if counted {

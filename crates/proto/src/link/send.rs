@@ -4,12 +4,12 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::lanes::{Entry, LaneState};
 use super::{Event, Link, Outcome};
+use crate::Reason;
+use crate::Session;
 use crate::Time;
-use crate::identity::Session;
 use crate::limits::{MAX_CONTROL_MESSAGE, MAX_WINDOW};
-use crate::reason::Reason;
-use crate::wire::command::{Class, Command, Lane};
-use crate::wire::outgoing::Outgoing;
+use crate::wire::Outgoing;
+use crate::wire::{Class, Command, Lane};
 
 /// Unacknowledged bytes of express messages at most. They take no credit, since their handlers start at once.
 pub(super) const EXPRESS_WINDOW: u64 = 256 * 1024;
@@ -120,7 +120,13 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             return;
         }
         outgoing.set_id(request);
-        self.pending[Class::Replies.index()].push_back(Entry::new(outgoing, Class::Replies, request, false, None));
+        self.pending[Class::Replies.index()].push_back(Entry::new(
+            outgoing,
+            Class::Replies,
+            request,
+            false,
+            None,
+        ));
         self.admit(now);
         self.dial_where_needed(now);
     }
@@ -176,7 +182,11 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
     fn lane_for(&self, class: Class, cost: u64) -> Lane {
         let small = cost <= MAX_CONTROL_MESSAGE as u64;
         let data = &self.lanes[Lane::Data.index()];
-        if self.foreign || (class == Class::Replies && small && !data.is_idle()) { Lane::Control } else { Lane::Data }
+        if self.foreign || (class == Class::Replies && small && !data.is_idle()) {
+            Lane::Control
+        } else {
+            Lane::Data
+        }
     }
 
     fn enqueue(&mut self, lane: Lane, mut entry: Entry<T>) {
@@ -282,7 +292,12 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
 }
 
 /// Notes a message that its session takes along: whether it was unsent, and that nobody may learn of its loss.
-fn note_loss<T>(entry: &Entry<T>, handed_over: bool, unsent: &mut BTreeSet<u64>, lost: &mut BTreeSet<(Class, u64)>) {
+fn note_loss<T>(
+    entry: &Entry<T>,
+    handed_over: bool,
+    unsent: &mut BTreeSet<u64>,
+    lost: &mut BTreeSet<(Class, u64)>,
+) {
     lost.insert((entry.class, entry.id));
     if entry.class == Class::Requests && !handed_over {
         unsent.insert(entry.id);

@@ -95,6 +95,13 @@ pub enum Command {
         /// What the message costs.
         bytes: u64,
     },
+    /// The answer to a [`Command::Want`] that can never be granted.
+    Deny {
+        /// Whose window.
+        class: Class,
+        /// What a message may cost at most.
+        limit: u64,
+    },
     /// Is anybody there?
     Heart,
     /// The answer to a heart.
@@ -168,6 +175,7 @@ impl Command {
             b"PONG" => Ok(Command::Pong { context: ping_context(body)? }),
             b"ACK" => decode_ack(body),
             b"WANT" => decode_want(body),
+            b"DENY" => decode_deny(body),
             b"HEART" => decode_bare(Command::Heart, "HEART", body),
             b"BEAT" => decode_beat(body),
             b"LEAVE" => decode_leave(body),
@@ -186,6 +194,7 @@ impl Command {
             Command::Pong { .. } => "PONG",
             Command::Ack(_) => "ACK",
             Command::Want { .. } => "WANT",
+            Command::Deny { .. } => "DENY",
             Command::Heart => "HEART",
             Command::Beat(_) => "BEAT",
             Command::Leave { .. } => "LEAVE",
@@ -208,6 +217,7 @@ impl Command {
                 let Ack { lane, received, consumed, window } = *ack;
                 encode_numbers(&[lane as u64, received, consumed[0], consumed[1], window[0], window[1]], out);
             }
+            Command::Deny { class, limit } => encode_numbers(&[*class as u64, *limit], out),
             Command::Want { class, bytes } => encode_numbers(&[*class as u64, *bytes], out),
             Command::Heart | Command::Data => encode_numbers(&[], out),
             Command::Beat(beat) => encode_beat(beat, out),
@@ -271,14 +281,19 @@ fn decode_ack(body: &[u8]) -> Result<Command, WireError> {
 fn decode_want(body: &[u8]) -> Result<Command, WireError> {
     let mut reader = Reader::new(body, "WANT");
     let added = reader.array(2, "an array of at least 2 elements")?;
-    let class = match reader.uint("a class")? {
-        0 => Class::Requests,
-        1 => Class::Replies,
-        found => return Err(WireError::UnknownNumber { what: "class", found, largest: 1 }),
-    };
+    let class = decode_class(&mut reader)?;
     let bytes = reader.uint("a number of bytes")?;
     reader.finish(added)?;
     Ok(Command::Want { class, bytes })
+}
+
+fn decode_deny(body: &[u8]) -> Result<Command, WireError> {
+    let mut reader = Reader::new(body, "DENY");
+    let added = reader.array(2, "an array of at least 2 elements")?;
+    let class = decode_class(&mut reader)?;
+    let limit = reader.uint("a number of bytes")?;
+    reader.finish(added)?;
+    Ok(Command::Deny { class, limit })
 }
 
 fn decode_beat(body: &[u8]) -> Result<Command, WireError> {
@@ -315,6 +330,14 @@ fn decode_bare(command: Command, what: &'static str, body: &[u8]) -> Result<Comm
     let added = reader.array(0, "an array")?;
     reader.finish(added)?;
     Ok(command)
+}
+
+fn decode_class(reader: &mut Reader<'_>) -> Result<Class, WireError> {
+    match reader.uint("a class")? {
+        0 => Ok(Class::Requests),
+        1 => Ok(Class::Replies),
+        found => Err(WireError::UnknownNumber { what: "class", found, largest: 1 }),
+    }
 }
 
 fn decode_lane(reader: &mut Reader<'_>) -> Result<Lane, WireError> {
