@@ -313,3 +313,142 @@ fn no_message<B>() -> Incoming<B> {
         delimited: false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Body, Codec, Kind, Outgoing, Piece};
+
+    struct Vectors;
+
+    impl Buffers for Vectors {
+        type Buffer = Vec<u8>;
+
+        fn allocate(&mut self, len: usize) -> Vec<u8> {
+            vec![0; len]
+        }
+    }
+
+    fn receiver() -> Receiver<Vec<u8>> {
+        Receiver::new(Limits { frame: 1 << 20, message: 1 << 21, buffers: 2 })
+    }
+
+    fn message(body: &[u8]) -> Vec<u8> {
+        let envelope = Envelope {
+            kind: Kind::Message,
+            id: 1,
+            method: "solve",
+            wants_reply: false,
+            express: false,
+            depth: 0,
+            command: None,
+            remaining: None,
+            codec: Codec::MessagePack,
+            trace: None,
+        };
+        let outgoing = Outgoing::new(&envelope, Body::Copy(body), vec![]).unwrap();
+        let pieces = outgoing.pieces().map(|piece| match piece {
+            Piece::Copy(bytes) => bytes,
+            Piece::Refer(bytes) => bytes,
+        });
+        pieces.collect::<Vec<_>>().concat()
+    }
+
+    fn header(more: bool, command: bool, len: u64) -> Vec<u8> {
+        let mut out = Vec::new();
+        FrameHeader { more, command, len }.encode(&mut out);
+        out
+    }
+
+    fn feed(receiver: &mut Receiver<Vec<u8>>, bytes: &[u8], allowance: u64) -> Result<(), WireError> {
+        receiver.feed(&mut &bytes[..], allowance, &mut Vectors).map(|item| assert!(item.is_none()))
+    }
+
+    /// The header of the envelope, the envelope and nothing else, as the beginning of a message of more frames.
+    fn beginning() -> Vec<u8> {
+        let whole = message(&[]);
+        whole[..whole.len() - 2].to_vec()
+    }
+
+    #[test]
+    fn a_small_message_takes_exactly_the_memory_it_needs() {
+        let wire = message(&[7; 64]);
+        let Ok(Some(Item::Message(message))) = receiver().feed(&mut &wire[..], 1 << 20, &mut Vectors) else {
+            panic!("the message is incomplete")
+        };
+        assert_eq!(message.head.capacity(), message.head.len());
+        assert_eq!(message.body(), [7; 64]);
+    }
+
+    #[test]
+    fn memory_is_not_taken_for_a_body_that_the_window_does_not_allow() {
+        let wire = message(&[7; 4096]);
+        let mut receiver = receiver();
+        assert!(matches!(feed(&mut receiver, &wire, 200), Err(WireError::OverWindow { allowance: 200, .. })));
+        assert!(receiver.message.head.capacity() <= 200);
+    }
+
+    #[test]
+    fn too_much_is_refused_by_its_header_alone() {
+        let too_long = header(false, true, MAX_COMMAND as u64 + 1);
+        let announced = MAX_COMMAND as u64 + 1;
+        assert_eq!(feed(&mut receiver(), &too_long, 0), Err(WireError::CommandTooLarge { announced }));
+        let length = MAX_ENVELOPE as u64 + 1;
+        let error = feed(&mut receiver(), &header(true, false, length), u64::MAX);
+        assert_eq!(error, Err(WireError::EnvelopeTooLarge { length }));
+        let frame = [beginning(), header(false, false, (1 << 20) + 1)].concat();
+        let error = WireError::FrameTooLarge { announced: (1 << 20) + 1, limit: 1 << 20 };
+        assert_eq!(feed(&mut receiver(), &frame, u64::MAX), Err(error));
+    }
+
+    #[test]
+    fn the_frames_of_a_message_are_limited_together() {
+        let frame = |more| [header(more, false, 1 << 20), vec![0; 1 << 20]].concat();
+        let wire = [beginning(), frame(true), frame(true)].concat();
+        let error = feed(&mut receiver(), &wire, u64::MAX);
+        assert!(matches!(error, Err(WireError::MessageTooLarge { limit: 0x20_0000, .. })), "{error:?}");
+        let empty = header(true, false, 0);
+        let wire = [beginning(), empty.repeat(4)].concat();
+        assert_eq!(feed(&mut receiver(), &wire, u64::MAX), Err(WireError::TooManyBuffers { limit: 2 }));
+    }
+
+    #[test]
+    fn commands_stand_between_messages_only() {
+        let heart = b"\x04\x07\x05HEART\x90";
+        let mut receiver = receiver();
+        let item = receiver.feed(&mut &heart[..], 0, &mut Vectors);
+        assert!(matches!(item, Ok(Some(Item::Command(Command::Heart)))));
+        let inside = [&beginning()[..], heart].concat();
+        assert_eq!(feed(&mut receiver, &inside, 1 << 20), Err(WireError::CommandInsideMessage));
+        let delimited = [&[1, 0][..], heart].concat();
+        assert_eq!(feed(&mut self::receiver(), &delimited, 0), Err(WireError::CommandInsideMessage));
+    }
+
+    #[test]
+    fn one_empty_frame_may_come_first() {
+        let wire = [vec![1, 0], message(&[0xc0])].concat();
+        let Ok(Some(Item::Message(message))) = receiver().feed(&mut &wire[..], 1 << 20, &mut Vectors) else {
+            panic!("the message is incomplete")
+        };
+        assert!(message.delimited());
+        assert_eq!(message.cost(), (MESSAGE_OVERHEAD + wire.len() - 6) as u64);
+        assert!(feed(&mut receiver(), &[vec![1, 0], wire].concat(), 1 << 20).is_err());
+    }
+
+    #[test]
+    fn a_large_frame_is_filled_directly() {
+        let wire = message(&[7; LARGE_FRAME]);
+        let mut receiver = receiver();
+        let (early, late) = wire.split_at(wire.len() - LARGE_FRAME + 100);
+        feed(&mut receiver, early, 1 << 20).unwrap();
+        let rest = receiver.direct().unwrap();
+        assert_eq!(rest.len(), LARGE_FRAME - 100);
+        rest.copy_from_slice(late);
+        assert!(receiver.filled(1).unwrap().is_none());
+        let Ok(Some(Item::Message(message))) = receiver.filled(LARGE_FRAME - 101) else {
+            panic!("the message is incomplete")
+        };
+        assert_eq!(message.body(), [7; LARGE_FRAME]);
+        assert!(!receiver.is_mid_item());
+    }
+}

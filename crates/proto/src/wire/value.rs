@@ -71,39 +71,64 @@ fn duplicate<'a>(entries: &[(&'a str, &[u8])]) -> Option<&'a str> {
     keys.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
 }
 
+/// The containers that a walk is inside of: how many values are still to come in each.
+struct Open {
+    to_come: [u64; MAX_NESTING],
+    level: usize,
+    deepest: usize,
+}
+
+impl Open {
+    fn enter(&mut self, values: u64) -> Result<(), WireError> {
+        if self.level >= self.deepest {
+            return Err(WireError::NestedTooDeep);
+        }
+        self.to_come[self.level] = values;
+        self.level += 1;
+        Ok(())
+    }
+
+    /// Leaves the containers that are complete, and says whether a value is still to come.
+    fn next(&mut self) -> bool {
+        while self.level > 0 && self.to_come[self.level - 1] == 0 {
+            self.level -= 1;
+        }
+        if self.level > 0 {
+            self.to_come[self.level - 1] -= 1;
+        }
+        self.level > 0
+    }
+}
+
+/// [`skip`] with a limit of its own and the name of what is walked. A claimed count costs nothing, because each
+/// value that is counted down takes at least one byte.
+pub(crate) fn skip_nested(bytes: &[u8], depth: usize, what: &'static str) -> Result<usize, WireError> {
+    let mut at = 0;
+    let Some(values) = step(bytes, &mut at, what)? else { return Ok(at) };
+    let mut open = Open { to_come: [0; MAX_NESTING], level: 0, deepest: depth.min(MAX_NESTING) };
+    open.enter(values)?;
+    while open.next() {
+        if let Some(values) = step(bytes, &mut at, what)? {
+            open.enter(values)?;
+        }
+    }
+    Ok(at)
+}
+
+/// Passes a marker and the bytes that belong to it. Returns how many values follow if it begins a container.
+fn step(bytes: &[u8], at: &mut usize, what: &'static str) -> Result<Option<u64>, WireError> {
+    let content = read_content(bytes, at, what)?;
+    if content.bytes > (bytes.len() - *at) as u64 {
+        return Err(WireError::Truncated { what });
+    }
+    *at += content.bytes as usize;
+    Ok(content.values)
+}
+
 /// What stands behind a marker: bytes that belong to it, and values that are its elements.
 struct Content {
     bytes: u64,
     values: Option<u64>,
-}
-
-/// [`skip`] with a limit of its own and the name of what is walked. Each open container is a number of values to
-/// come; a claimed count costs nothing, because each value that is counted down takes at least one byte.
-pub(crate) fn skip_nested(bytes: &[u8], depth: usize, what: &'static str) -> Result<usize, WireError> {
-    let mut open = [0u64; MAX_NESTING];
-    let mut level = 0;
-    let mut at = 0;
-    loop {
-        let content = read_content(bytes, &mut at, what)?;
-        if content.bytes > (bytes.len() - at) as u64 {
-            return Err(WireError::Truncated { what });
-        }
-        at += content.bytes as usize;
-        if let Some(values) = content.values {
-            if level >= depth.min(MAX_NESTING) {
-                return Err(WireError::NestedTooDeep);
-            }
-            open[level] = values;
-            level += 1;
-        }
-        while level > 0 && open[level - 1] == 0 {
-            level -= 1;
-        }
-        match level {
-            0 => return Ok(at),
-            _ => open[level - 1] -= 1,
-        }
-    }
 }
 
 /// Reads a marker and the length or count that belongs to it.
