@@ -7,6 +7,7 @@
 
 mod identity;
 pub mod limits;
+pub mod membership;
 mod reason;
 mod time;
 mod topology;
