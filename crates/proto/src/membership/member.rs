@@ -203,10 +203,10 @@ impl Membership {
 
     pub(super) fn send_reports(&mut self) {
         let Role::Member(member) = &mut self.role else { return };
-        let Some((monitor, _)) = self.roster.topology().iter().find(|(uid, _)| uid.is_monitor()) else {
+        if !self.roster.topology().contains(Uid::MONITOR) {
             return;
-        };
-        let monitor = monitor.clone();
+        }
+        let monitor = Uid::new(Uid::MONITOR).expect("the name is a uid");
         for news in news_parts(member.reports.take_untold()) {
             self.send(&monitor, Notice::News(news));
         }
@@ -242,7 +242,10 @@ impl Membership {
                 self.claims.take(uid);
                 self.refuse(uid, place.instance, why);
             }
-            None => self.learn(now, uid, place, Source::Caller),
+            None => {
+                self.learn(now, uid, place, Source::Caller);
+                self.introduce_again(uid);
+            }
         }
     }
 }
