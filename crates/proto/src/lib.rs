@@ -9,6 +9,7 @@ mod identity;
 pub mod limits;
 pub mod link;
 mod liveness;
+pub mod membership;
 mod reason;
 mod time;
 mod topology;

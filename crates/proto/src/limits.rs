@@ -64,6 +64,38 @@ pub const MAX_REASON_DETAIL: usize = 256;
 /// How many uids an error suggests to someone who named one that does not exist.
 pub const SIMILAR_UIDS: usize = 3;
 
+/// Runtimes of one network at most. One costs about 400 bytes in everybody's topology.
+pub const MAX_RUNTIMES: usize = 64 * 1024;
+
+/// Bytes of a message about the topology at most; a longer shake comes in parts. Half of what the control lane
+/// takes, so that estimates need not be exact.
+pub const NOTICE_BYTES: usize = 32 * 1024;
+
+/// The monitor gathers changes of the topology for this long, so that a storm of joins costs each member few
+/// messages.
+pub const NEWS_DELAY: Duration = Duration::from_millis(10);
+
+/// Changes that the monitor gathers at most before it spreads them without waiting.
+pub const MAX_UNSPREAD: usize = 4 * 1024;
+
+/// A member waits this long before it tells the monitor who is gone. Longer than [`NEWS_DELAY`]: what the monitor
+/// has seen for itself comes back as news in time, and a thousand members need not report one departure.
+pub const REPORT_DELAY: Duration = Duration::from_millis(25);
+
+/// Reports that a member keeps for the monitor at most. Beyond, the monitor's own evidence has to do.
+pub const MAX_REPORTS: usize = 1024;
+
+/// Lives that have ended and are remembered, so that late news cannot bring them back. News are late by seconds;
+/// this is every runtime of a large network restarted several times.
+pub const MAX_GRAVES: usize = 16 * 1024;
+
+/// How long a caller, whose uid another instance holds, waits for news of a change. They normally take
+/// [`NEWS_DELAY`]; a second is what anybody asks the monitor for at most.
+pub const CLAIM_WAIT: Duration = Duration::from_secs(1);
+
+/// How long those whom a returned monitor does not know yet are kept: all of them have to find it again.
+pub const TOPOLOGY_GRACE: Duration = Duration::from_secs(30);
+
 /// What a peer may send us, before memory is taken for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
