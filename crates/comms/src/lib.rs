@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+mod array;
 mod pool;
 
+pub use array::{Array, Dtype, Element, MAX_AXES, Order, ShapeError};
 pub use pool::{ALIGNMENT, Buffer, DEFAULT_KEEP, Pool, Received};
