@@ -1,10 +1,12 @@
 //! Arrays that travel without being copied: [`Array`], its storage and its view as an ndarray.
 //!
 //! An array owns its elements or shares them with its clones, with the message that carries it, and with the pooled
+//! buffer that it was received in. How one becomes bytes of a message is in `array/wire.rs`; arithmetic is ndarray's.
 
 mod element;
 mod shape;
 mod storage;
+mod wire;
 
 use std::fmt;
 
@@ -14,6 +16,8 @@ use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD, Dimension, IxDyn};
 pub use element::{Dtype, Element};
 pub use shape::{MAX_AXES, Order, ShapeError};
 use storage::Storage;
+pub(crate) use storage::share;
+pub(crate) use wire::Reference;
 
 /// An n-dimensional array of numbers. Clones share its elements.
 ///

@@ -3,9 +3,18 @@
 #![forbid(unsafe_code)]
 
 mod array;
+mod blob;
+mod decode;
+mod encode;
 mod msgpack;
+mod out_of_band;
 mod pool;
+mod type_name;
 
 pub use array::{Array, Dtype, Element, MAX_AXES, Order, ShapeError};
+pub use blob::Blob;
+pub use decode::{DecodeError, decode_value};
+pub use encode::{EncodeError, Encoded, encode_value};
 pub use msgpack::Malformed;
+pub use out_of_band::{EXT_ARRAY, EXT_BYTES};
 pub use pool::{ALIGNMENT, Buffer, DEFAULT_KEEP, Pool, Received};
