@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod args;
 mod array;
 mod blob;
 mod decode;
@@ -12,6 +13,7 @@ mod out_of_band;
 mod pool;
 mod type_name;
 
+pub use args::{Args, ArgumentError};
 pub use array::{Array, Dtype, Element, MAX_AXES, Order, ShapeError};
 pub use blob::Blob;
 pub use decode::{DecodeError, decode_value};
