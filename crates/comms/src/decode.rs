@@ -1,0 +1,121 @@
+//! Bodies to values. Bytes come from a peer: whatever they are, the outcome is a value or an error.
+
+use std::sync::Arc;
+
+use mosaic_proto::limits::MAX_NESTING;
+use rmp_serde::decode::Error as Rejected;
+use serde::de::DeserializeOwned;
+
+use crate::array::Reference;
+use crate::encode::Cause;
+use crate::msgpack::{self, Content, Head, Malformed};
+use crate::out_of_band::{self, Buffers, EXT_ARRAY, EXT_BYTES};
+use crate::pool::Received;
+use crate::type_name::readable;
+
+/// Why a received body did not become a value.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// The bytes are not what the protocol asks for.
+    #[error("the body is malformed")]
+    Malformed(#[from] Malformed),
+    /// Two arguments have the same name.
+    #[error("argument `{name}` is given twice")]
+    Duplicate {
+        /// That name.
+        name: String,
+    },
+    /// The value is another than was asked for.
+    #[error("expected `{expected}`, found {found}")]
+    Wrong {
+        /// The type that was asked for.
+        expected: String,
+        /// What the value is, in short.
+        found: String,
+        /// What the `Deserialize` of that type said.
+        #[source]
+        cause: Cause,
+    },
+}
+
+/// Decodes one value, such as the result of a call. Arrays and blobs keep their buffers; the others are let go.
+///
+/// # Errors
+/// [`DecodeError::Malformed`] if the body is not one MessagePack value, nested within [`MAX_NESTING`];
+/// [`DecodeError::Wrong`] if it is not a `T`, or refers to buffers that are missing or of another size.
+///
+/// # Example
+/// ```
+/// use mosaic_comms::{decode_value, encode_value};
+/// let encoded = encode_value(&2)?;
+/// assert_eq!(decode_value::<f64>(&encoded.body, Vec::new())?, 2.0);
+/// let error = decode_value::<String>(&encoded.body, Vec::new()).unwrap_err();
+/// assert_eq!(error.to_string(), "expected `String`, found an integer");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn decode_value<T: DeserializeOwned>(body: &[u8], buffers: Vec<Received>) -> Result<T, DecodeError> {
+    msgpack::one(body)?;
+    decode(body, &shared(buffers)).map_err(|cause| wrong::<T>(body, cause))
+}
+
+/// Lets several values refer to the same buffers.
+pub(crate) fn shared(buffers: Vec<Received>) -> Buffers {
+    match buffers.is_empty() {
+        true => Buffers::default(),
+        false => buffers.into_iter().map(Arc::new).collect(),
+    }
+}
+
+/// Decodes a value that [`msgpack`] has checked: it is whole, and not nested too deep for this recursion.
+pub(crate) fn decode<T: DeserializeOwned>(value: &[u8], buffers: &Buffers) -> Result<T, Rejected> {
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(value);
+    deserializer.set_max_depth(MAX_NESTING + 2);
+    out_of_band::provide(buffers, || T::deserialize(&mut deserializer))
+}
+
+/// Tells what was asked for and what there is.
+pub(crate) fn wrong<T>(value: &[u8], cause: Rejected) -> DecodeError {
+    DecodeError::Wrong { expected: readable::<T>(), found: describe(value), cause: explain(cause) }
+}
+
+/// Says in short what a value is.
+pub(crate) fn describe(value: &[u8]) -> String {
+    let Ok(Head { first, content }) = msgpack::head(value, 0) else { return "nothing".to_owned() };
+    match content {
+        Content::Nil => "nil".to_owned(),
+        Content::Bool => "a boolean".to_owned(),
+        Content::Integer(_) => "an integer".to_owned(),
+        Content::Float(_) => "a floating-point number".to_owned(),
+        Content::Text(size) => format!("text of {size} bytes"),
+        Content::Binary(size) => format!("a byte string of {size} bytes"),
+        Content::Array(count) => format!("a list of {count}"),
+        Content::Map(count) => format!("a map of {count}"),
+        Content::Extension(_) => describe_extension(&value[first..]),
+    }
+}
+
+fn describe_extension(content: &[u8]) -> String {
+    let Some((&kind, payload)) = content.split_first() else { return "an extension".to_owned() };
+    match (kind as i8, Reference::parse(payload)) {
+        (EXT_ARRAY, Some(array)) => format!("`{array}`"),
+        (EXT_ARRAY, None) => "a malformed array".to_owned(),
+        (EXT_BYTES, _) => "a byte string".to_owned(),
+        (kind, _) => format!("extension {kind}"),
+    }
+}
+
+/// Says what the decoder's error means: it knows a mismatch only as the marker of the value that it met.
+fn explain(rejected: Rejected) -> Cause {
+    match rejected {
+        Rejected::TypeMismatch(marker) => Box::new(Mismatch { found: describe(&[marker.to_u8()]) }),
+        other => Box::new(other),
+    }
+}
+
+/// A value inside is of another kind than its type takes.
+#[derive(Debug, thiserror::Error)]
+#[error("{found} is not what this type takes")]
+struct Mismatch {
+    found: String,
+}
