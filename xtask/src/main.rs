@@ -1,8 +1,10 @@
-//! The project's own commands: `cargo xtask tidy`.
+//! The project's own commands: `cargo xtask check`, `cargo xtask tidy`.
 //!
 //! This file reads the command line and hands over to one file a command. It uses the standard library alone, so
 //! that it is built in a second on any machine.
 
+mod check;
+mod step;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -12,12 +14,14 @@ const HELP: &str = "\
 Usage: cargo xtask <command>
 
 Commands:
-  tidy               the house rules that a program can see
+  check              what CI runs before the tests: formatting, clippy, tidy, documentation, dependencies
+  tidy               the house rules that a program can see (a part of check, in a second)
 ";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.split_first() {
+        Some((command, [])) if command == "check" => check::run(),
         Some((command, [])) if command == "tidy" => tidy::run(&workspace()),
         _ => {
             eprint!("{HELP}");
