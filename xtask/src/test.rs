@@ -1,0 +1,55 @@
+//! `cargo xtask test [FILTER..]`: every test there is, and then a look at what they left behind.
+//!
+//! Tests are run by nextest where it is installed (a process a test, and a time limit on each: see
+//! `.config/nextest.toml`) and else by cargo itself; documentation examples always by cargo. The runners print as
+//! they always do.
+//!
+//! Tests get two things through their environment: `MOSAIC_TEST_PYTHON`, an interpreter that has pyzmq, msgpack and
+//! numpy, and a private folder as `TMPDIR` and `XDG_RUNTIME_DIR`, so that what they leave there is seen and nobody
+//! else's files are.
+
+use std::process::Command;
+
+use crate::leftovers::{PrivateFolder, Processes};
+use crate::step::{cargo, run as step, succeeds};
+use crate::{python, target, workspace};
+
+/// Runs the tests whose names contain one of `filters` (all of them if there is none).
+pub(crate) fn run(filters: &[String]) -> Result<(), String> {
+    let target = target()?;
+    let python = python::interpreter(&workspace(), &target)?;
+    let folder = PrivateFolder::create()?;
+    let processes = Processes::below(&target);
+    let with_environment = |mut command: Command| {
+        command.env("MOSAIC_TEST_PYTHON", &python);
+        command.env("TMPDIR", folder.path()).env("XDG_RUNTIME_DIR", folder.path());
+        step(&mut command)
+    };
+
+    let tests = with_environment(tests(filters));
+    let doctests = with_environment(doctests(filters));
+    let outcomes = [tests, doctests, processes.left_over(), folder.left_over()];
+    let failures: Vec<String> = outcomes.into_iter().filter_map(Result::err).collect();
+    if failures.is_empty() { Ok(()) } else { Err(format!("test failed:\n  {}", failures.join("\n  "))) }
+}
+
+fn tests(filters: &[String]) -> Command {
+    if succeeds(&mut cargo(&["nextest", "--version"])) {
+        let mut command = cargo(&["nextest", "run", "--workspace"]);
+        if !filters.is_empty() {
+            // They may name nothing but documentation examples.
+            command.arg("--no-tests=warn").args(filters);
+        }
+        return command;
+    }
+    let mut command =
+        cargo(&["test", "--workspace", "--lib", "--bins", "--tests", "--examples", "--no-fail-fast"]);
+    command.arg("--").args(filters);
+    command
+}
+
+fn doctests(filters: &[String]) -> Command {
+    let mut command = cargo(&["test", "--workspace", "--doc", "--no-fail-fast", "--"]);
+    command.args(filters);
+    command
+}
