@@ -220,7 +220,9 @@ impl Membership {
     pub fn link_up(&mut self, now: Time, uid: &Uid, instance: Instance, place: Option<Place>) {
         let place = place.unwrap_or_else(|| Place::unknown(instance));
         match self.refusal(uid, &place) {
-            Some(Refusal::Taken { .. }) if !self.is_monitor() => self.claim(now, uid, place),
+            Some(Refusal::Taken { .. }) if !self.is_monitor() && *uid != self.me => {
+                self.claim(now, uid, place)
+            }
             Some(why) => self.refuse(uid, instance, why),
             None => {
                 self.learn(now, uid, place, Source::Caller);

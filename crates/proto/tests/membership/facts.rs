@@ -273,6 +273,23 @@ fn a_caller_whose_uid_stays_held_is_turned_away_in_time() {
 }
 
 #[test]
+fn nobody_can_claim_ones_own_uid() {
+    let mut worker = machine("worker:0", 100);
+    worker.link_up(START, &uid("worker:0"), Instance::new(3), Some(place(3)));
+    worker.hand(START, &uid("worker:0"), place(3));
+    let why = Refusal::Taken { holder: place(100) };
+    let refused = Effect::Refuse { to: uid("worker:0"), instance: Instance::new(3), why };
+    assert_eq!(effects(&mut worker), [refused.clone(), refused]);
+    worker.news(
+        START,
+        &uid("monitor"),
+        &News { gone: Vec::new(), joined: vec![(uid("worker:0"), place(3))] },
+    );
+    assert_eq!(effects(&mut worker), []);
+    assert!(worker.topology().holds("worker:0", Instance::new(100)));
+}
+
+#[test]
 fn a_monitor_that_returns_adds_to_what_is_known_for_a_grace_time() {
     let mut worker = joined(&[("worker:1", 2), ("worker:2", 3), ("worker:3", 4)]);
     let monitor = uid("monitor");
