@@ -13,7 +13,9 @@
 //! ([`Membership::link_up`], [`Membership::link_ended`]), not each connection, and holds a caller's messages back
 //! until it is [`Effect::Connected`] or [`Effect::Refuse`]d. This machine knows no sockets and does not judge links.
 
+mod arrivals;
 mod claims;
+mod departures;
 mod graves;
 mod member;
 mod notice;
@@ -25,7 +27,6 @@ use std::collections::VecDeque;
 pub use notice::{Effect, News, Notice, Notify, Part, Refusal, Verdict};
 
 use crate::identity::Instance;
-use crate::limits::{MAX_ADDRESS, MAX_RUNTIMES};
 use crate::reason::Reason;
 use crate::time::Time;
 use crate::topology::{Place, Topology};
@@ -33,7 +34,6 @@ use crate::uid::Uid;
 use claims::Claims;
 use graves::Graves;
 use member::Member;
-use notice::shake_parts;
 use roster::{Contact, Peer, Roster, Standing};
 use spread::Spread;
 
@@ -44,7 +44,8 @@ pub struct Ignored {
     pub stale: u64,
     /// Word that somebody is gone, from one who cannot know.
     pub hearsay: u64,
-    /// Entries beyond [`MAX_RUNTIMES`], or with an address longer than [`MAX_ADDRESS`].
+    /// Entries beyond [`MAX_RUNTIMES`](crate::limits::MAX_RUNTIMES), or with an address longer than
+    /// [`MAX_ADDRESS`](crate::limits::MAX_ADDRESS).
     pub oversized: u64,
 }
 
@@ -219,7 +220,9 @@ impl Membership {
     pub fn link_up(&mut self, now: Time, uid: &Uid, instance: Instance, place: Option<Place>) {
         let place = place.unwrap_or_else(|| Place::unknown(instance));
         match self.refusal(uid, &place) {
-            Some(Refusal::Taken { .. }) if !self.is_monitor() => self.claim(now, uid, place),
+            Some(Refusal::Taken { .. }) if !self.is_monitor() && *uid != self.me => {
+                self.claim(now, uid, place)
+            }
             Some(why) => self.refuse(uid, instance, why),
             None => {
                 self.learn(now, uid, place, Source::Caller);
@@ -315,198 +318,6 @@ impl Membership {
     }
 }
 
-/// How somebody comes in.
-impl Membership {
-    /// Why this life of `uid` cannot be let in as things stand.
-    fn refusal(&self, uid: &Uid, place: &Place) -> Option<Refusal> {
-        if let Some(reason) = self.graves.reason(uid, place.instance) {
-            return Some(Refusal::Dead { reason: reason.clone() });
-        }
-        if place.address.len() > MAX_ADDRESS {
-            return Some(Refusal::Address);
-        }
-        match self.roster.topology().get(uid) {
-            Some(holder) if holder.instance != place.instance => {
-                Some(Refusal::Taken { holder: holder.clone() })
-            }
-            None if self.roster.topology().len() >= MAX_RUNTIMES => Some(Refusal::Full),
-            _ => None,
-        }
-    }
-
-    fn refuse(&mut self, uid: &Uid, instance: Instance, why: Refusal) {
-        if let Refusal::Dead { reason } = &why
-            && self.is_monitor()
-        {
-            self.tell_the_condemned(uid, instance, reason);
-        }
-        self.effects.push_back(Effect::Refuse { to: uid.clone(), instance, why });
-    }
-
-    /// `source` says that `uid` is there.
-    fn learn(&mut self, now: Time, uid: &Uid, place: Place, source: Source) {
-        if *uid == self.me {
-            return;
-        }
-        match self.refusal(uid, &place) {
-            None => {}
-            Some(Refusal::Taken { .. }) if source == Source::Monitor => {
-                let by = place.instance;
-                if !self.claims.is_of(uid, by)
-                    && let Some(other) = self.claims.take(uid)
-                {
-                    self.refuse(uid, other.place.instance, Refusal::Taken { holder: place.clone() });
-                }
-                let before = self.roster.topology().get(uid).expect("it is taken").instance;
-                self.gone(now, uid, before, Reason::Replaced { by }, Proof::Monitor);
-            }
-            Some(Refusal::Taken { .. } | Refusal::Dead { .. }) => return self.ignored.stale += 1,
-            Some(Refusal::Full | Refusal::Address) => return self.ignored.oversized += 1,
-        }
-        if self.roster.topology().contains(uid) {
-            self.learn_more(now, uid, place, source);
-        } else {
-            self.admit(now, uid, place, source);
-        }
-    }
-
-    fn admit(&mut self, now: Time, uid: &Uid, mut place: Place, source: Source) {
-        let claim = self.claims.take(uid);
-        let mut contact = Contact::None;
-        let mut owes_shake = false;
-        match claim {
-            Some(claim) if claim.place.instance == place.instance => {
-                contact = Contact::Up;
-                owes_shake = claim.owes_shake;
-                if !place.is_known() {
-                    place = claim.place;
-                }
-            }
-            Some(other) => self.refuse(uid, other.place.instance, Refusal::Taken { holder: place.clone() }),
-            None => {}
-        }
-        self.roster.add(uid, place.clone(), Peer::new(standing(source), contact));
-        self.effects.push_back(Effect::Connected { uid: uid.clone(), place: place.clone() });
-        self.weigh(now, uid, source);
-        if let Role::Monitor(spread) = &mut self.role
-            && standing(source) == Standing::Shaken
-        {
-            spread.joined(now, uid, &place);
-        }
-        if owes_shake {
-            self.shake_hands(uid);
-        }
-    }
-
-    /// `source` mentions a runtime that is known.
-    fn learn_more(&mut self, now: Time, uid: &Uid, place: Place, source: Source) {
-        let before = self.roster.topology().get(uid).expect("it is known");
-        let moved = place.is_known()
-            && (source >= Source::Caller || !before.is_known())
-            && self.roster.move_to(uid, place.clone());
-        let peer = self.roster.peer_mut(uid, place.instance).expect("it is this life of it");
-        let promoted = standing(source) > peer.standing;
-        peer.standing = peer.standing.max(standing(source));
-        if source == Source::Monitor {
-            self.weigh(now, uid, source);
-        }
-        let place = self.roster.topology().get(uid).expect("it is known");
-        if let Role::Monitor(spread) = &mut self.role
-            && (promoted
-                || (moved && self.roster.peer(uid).is_some_and(|peer| peer.standing == Standing::Shaken)))
-        {
-            spread.joined(now, uid, place);
-        }
-    }
-
-    /// Answers a hand with the network as we know it, ourselves included.
-    fn shake_hands(&mut self, uid: &Uid) {
-        if let Role::Monitor(spread) = &mut self.role {
-            for news in spread.enrol(uid) {
-                self.send(uid, Notice::News(news));
-            }
-        }
-        let vouched = self.roster.peers().filter(|(_, peer)| peer.standing == Standing::Shaken);
-        let known = vouched.filter_map(|(uid, _)| Some((uid.clone(), self.who(uid)?.clone())));
-        for part in shake_parts(known) {
-            self.send(uid, part);
-        }
-    }
-}
-
-/// How somebody goes.
-impl Membership {
-    /// A life of `uid` has ended, for good.
-    fn gone(&mut self, now: Time, uid: &Uid, instance: Instance, reason: Reason, proof: Proof) {
-        let news = self.graves.insert(uid, instance, &reason);
-        if self.claims.remove(uid, instance) && proof != Proof::OwnLink {
-            self.refuse(uid, instance, Refusal::Dead { reason: reason.clone() });
-        }
-        if self.roster.topology().holds(uid, instance) {
-            if proof == Proof::Report {
-                self.tell_the_condemned(uid, instance, &reason);
-            }
-            if proof != Proof::OwnLink {
-                self.effects.push_back(Effect::End { uid: uid.clone(), instance, reason: reason.clone() });
-            }
-            self.let_go(now, uid, reason.clone());
-        }
-        match &mut self.role {
-            Role::Monitor(spread) if news => spread.gone(now, uid, instance, &reason),
-            Role::Monitor(_) => {}
-            Role::Member(member) if proof == Proof::Monitor => member.report_confirmed(uid, instance),
-            Role::Member(_) if uid.is_monitor() || !news => {}
-            Role::Member(_) => self.report_gone(now, uid, instance, reason),
-        }
-    }
-
-    /// Takes `uid` out of the topology; whether it may come back is not decided here.
-    fn let_go(&mut self, now: Time, uid: &Uid, reason: Reason) {
-        let Some((place, _)) = self.roster.remove(uid) else { return };
-        self.effects.push_back(Effect::Disconnected { uid: uid.clone(), instance: place.instance, reason });
-        match &mut self.role {
-            Role::Monitor(spread) => spread.dismiss(uid),
-            Role::Member(member) if uid.is_monitor() => member.monitor_gone(),
-            Role::Member(_) => {}
-        }
-        self.settle_claim(now, uid);
-    }
-
-    /// The session with `uid` has ended and nothing is proven.
-    fn lose_contact(&mut self, now: Time, uid: &Uid, instance: Instance, reason: Reason) {
-        let Some(peer) = self.roster.peer_mut(uid, instance) else { return };
-        peer.contact = Contact::Unreachable;
-        let provisional = peer.standing == Standing::Provisional;
-        match &mut self.role {
-            Role::Monitor(spread) => spread.dismiss(uid),
-            Role::Member(member) if uid.is_monitor() => member.monitor_out_of_reach(),
-            Role::Member(_) => {}
-        }
-        let only_link_kept_it = match &self.role {
-            Role::Monitor(_) => provisional,
-            Role::Member(_) => self.monitor_is_heard() && self.roster.overdue(uid, now),
-        };
-        if only_link_kept_it {
-            self.let_go(now, uid, reason);
-        }
-    }
-
-    /// Somebody says that we are dead.
-    fn condemn(&mut self, sender: &Uid, instance: Instance, reason: Reason) {
-        if !sender.is_monitor() || self.is_monitor() || instance != self.place.instance {
-            self.ignored.hearsay += 1;
-        } else if self.life != Life::Condemned {
-            self.life = Life::Condemned;
-            self.effects.push_back(Effect::Condemned { reason });
-        }
-    }
-
-    fn tell_the_condemned(&mut self, uid: &Uid, instance: Instance, reason: &Reason) {
-        let gone = vec![(uid.clone(), instance, reason.clone())];
-        self.send(uid, Notice::News(News { gone, joined: Vec::new() }.into()));
-    }
-}
-
 /// What both roles share.
 impl Membership {
     fn is_monitor(&self) -> bool {
@@ -536,12 +347,5 @@ impl Membership {
         if self.life == Life::Here && *to != self.me {
             self.effects.push_back(Effect::Send { to: to.clone(), message });
         }
-    }
-}
-
-fn standing(source: Source) -> Standing {
-    match source {
-        Source::Hearsay | Source::Caller => Standing::Provisional,
-        Source::Voucher | Source::Itself | Source::Monitor => Standing::Shaken,
     }
 }
