@@ -16,6 +16,7 @@ impl<'a> Reader<'a> {
         Reader { rest: bytes, what }
     }
 
+    #[inline]
     fn take(&mut self, len: usize) -> Result<&'a [u8], WireError> {
         let (taken, rest) =
             self.rest.split_at_checked(len).ok_or(WireError::Truncated { what: self.what })?;
@@ -23,12 +24,28 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    fn big_endian(&mut self, len: usize) -> Result<u64, WireError> {
-        Ok(self.take(len)?.iter().fold(0, |value, &byte| value << 8 | u64::from(byte)))
+    #[inline]
+    fn bytes<const LEN: usize>(&mut self) -> Result<[u8; LEN], WireError> {
+        let Some((bytes, rest)) = self.rest.split_first_chunk() else {
+            return Err(WireError::Truncated { what: self.what });
+        };
+        self.rest = rest;
+        Ok(*bytes)
     }
 
+    #[inline]
+    fn big_endian(&mut self, len: usize) -> Result<u64, WireError> {
+        Ok(match len {
+            1 => u64::from(self.bytes::<1>()?[0]),
+            2 => u64::from(u16::from_be_bytes(self.bytes()?)),
+            4 => u64::from(u32::from_be_bytes(self.bytes()?)),
+            _ => u64::from_be_bytes(self.bytes()?),
+        })
+    }
+
+    #[inline]
     fn marker(&mut self) -> Result<Marker, WireError> {
-        Ok(Marker::from_u8(self.take(1)?[0]))
+        Ok(Marker::from_u8(self.bytes::<1>()?[0]))
     }
 
     fn malformed<T>(&self, wanted: &'static str) -> Result<T, WireError> {
@@ -57,9 +74,14 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads an integer of any width that is not negative.
+    #[inline]
     pub(crate) fn uint(&mut self, wanted: &'static str) -> Result<u64, WireError> {
+        // Most integers are small, and most messages are made of them.
+        if let Some((&small @ 0..0x80, rest)) = self.rest.split_first() {
+            self.rest = rest;
+            return Ok(u64::from(small));
+        }
         let (value, sign) = match self.marker()? {
-            Marker::FixPos(value) => return Ok(u64::from(value)),
             Marker::U8 => return self.big_endian(1),
             Marker::U16 => return self.big_endian(2),
             Marker::U32 => return self.big_endian(4),

@@ -5,3 +5,4 @@ mod bytes;
 mod messages;
 mod random;
 mod round_trips;
+mod vectors;
