@@ -154,10 +154,21 @@ fn a_wrong_argument_is_told_with_both_types() {
     assert_eq!(error.to_string(), "argument `field`: expected `Array<f32>`, found `<f8 [3]`");
     let error = args.get::<f64>("factor").unwrap_err();
     assert_eq!(error.to_string(), "argument `factor`: expected `f64`, found text of 3 bytes");
+    assert_eq!(error.source().unwrap().to_string(), "text stands where another type is expected");
     let error = args.get::<Option<String>>("list").unwrap_err();
     assert_eq!(error.to_string(), "argument `list`: expected `Option<String>`, found a list of 1");
     let ArgumentError::Wrong { name, cause, .. } = error else { panic!("{error}") };
     assert_eq!((name.as_str(), cause.to_string().is_empty()), ("list", false));
+}
+
+#[test]
+fn a_mismatch_inside_a_value_is_told_as_its_cause() {
+    let args = carry(kwargs! { long: vec!["x".repeat(300)], field: vec![Array::from(vec![1.0f32])] });
+    let error = args.get::<Vec<f64>>("long").unwrap_err();
+    assert_eq!(error.to_string(), "argument `long`: expected `Vec<f64>`, found a list of 1");
+    assert_eq!(error.source().unwrap().to_string(), "text stands where another type is expected");
+    let error = args.get::<Vec<Array<f64>>>("field").unwrap_err();
+    assert_eq!(error.source().unwrap().to_string(), "expected `Array<f64>`, found `<f4 [1]`");
 }
 
 #[test]
