@@ -210,6 +210,25 @@ fn arrays_survive_types_that_look_before_they_decode() {
 }
 
 #[test]
+fn arrays_survive_flattened_structs() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Outer {
+        step: u32,
+        #[serde(flatten)]
+        inner: Inner,
+    }
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Inner {
+        field: Array<f32>,
+        raw: Blob,
+    }
+    let inner = Inner { field: Array::from(vec![1.0, 2.0]), raw: Blob::from(vec![1; 50_000]) };
+    let outer = Outer { step: 3, inner };
+    assert_eq!(encode_value(&outer).unwrap().buffers.len(), 2);
+    assert_eq!(carry::<Outer>(&outer).unwrap(), outer);
+}
+
+#[test]
 fn an_unknown_field_that_is_an_array_is_passed_over() {
     #[derive(Deserialize)]
     struct Less {
@@ -227,6 +246,12 @@ fn elements_that_are_sent_twice_travel_once() {
         decode_value(&encoded.body, received(&Pool::default(), &encoded.buffers)).unwrap();
     assert_eq!(arrived, [array.clone(), array.clone(), array]);
     assert_eq!(arrived[0].as_slice().as_ptr(), arrived[1].as_slice().as_ptr());
+}
+
+#[test]
+fn a_message_may_have_very_many_arrays() {
+    let many: Vec<Array<u16>> = (0..5_000).map(|index| Array::from(vec![index; 3])).collect();
+    assert_eq!(carry::<Vec<Array<u16>>>(&many).unwrap(), many);
 }
 
 #[test]
