@@ -192,13 +192,22 @@ impl fmt::Debug for Args {
     }
 }
 
-/// Checks that no name comes twice. Sorting bounds the work that a peer can cause.
+/// Up to as many names are compared pair by pair, which needs no memory; nearly every call has fewer.
+const FEW: usize = 8;
+
+/// Checks that no name comes twice. Sorting many bounds the work that a peer can cause.
 fn unique(entries: &[(&str, &[u8])]) -> Result<(), DecodeError> {
-    let mut names: Vec<&str> = entries.iter().map(|(name, _)| *name).collect();
-    names.sort_unstable();
-    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+    let twice = if entries.len() <= FEW {
+        let earlier = |index: usize| entries[..index].iter().any(|(name, _)| *name == entries[index].0);
+        (1..entries.len()).find(|&index| earlier(index)).map(|index| entries[index].0)
+    } else {
+        let mut names: Vec<&str> = entries.iter().map(|(name, _)| *name).collect();
+        names.sort_unstable();
+        names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+    };
+    match twice {
         None => Ok(()),
-        Some(pair) => Err(DecodeError::Duplicate { name: pair[0].to_owned() }),
+        Some(name) => Err(DecodeError::Duplicate { name: name.to_owned() }),
     }
 }
 

@@ -83,15 +83,24 @@ pub(crate) fn wrong<T>(value: &[u8], cause: Rejected) -> DecodeError {
 pub(crate) fn describe(value: &[u8]) -> String {
     let Ok(Head { first, content }) = msgpack::head(value, 0) else { return "nothing".to_owned() };
     match content {
-        Content::Nil => "nil".to_owned(),
-        Content::Bool => "a boolean".to_owned(),
-        Content::Integer(_) => "an integer".to_owned(),
-        Content::Float(_) => "a floating-point number".to_owned(),
-        Content::Text(size) => format!("text of {size} bytes"),
-        Content::Binary(size) => format!("a byte string of {size} bytes"),
-        Content::Array(count) => format!("a list of {count}"),
-        Content::Map(count) => format!("a map of {count}"),
+        Content::Text(size) | Content::Binary(size) => format!("{} of {size} bytes", kind(content)),
+        Content::Array(count) | Content::Map(count) => format!("{} of {count}", kind(content)),
         Content::Extension(_) => describe_extension(&value[first..]),
+        Content::Nil | Content::Bool | Content::Integer(_) | Content::Float(_) => kind(content).to_owned(),
+    }
+}
+
+fn kind(content: Content) -> &'static str {
+    match content {
+        Content::Nil => "nil",
+        Content::Bool => "a boolean",
+        Content::Integer(_) => "an integer",
+        Content::Float(_) => "a floating-point number",
+        Content::Text(_) => "text",
+        Content::Binary(_) => "a byte string",
+        Content::Array(_) => "a list",
+        Content::Map(_) => "a map",
+        Content::Extension(_) => "an extension",
     }
 }
 
@@ -107,15 +116,15 @@ fn describe_extension(content: &[u8]) -> String {
 
 /// Says what the decoder's error means: it knows a mismatch only as the marker of the value that it met.
 fn explain(rejected: Rejected) -> Cause {
-    match rejected {
-        Rejected::TypeMismatch(marker) => Box::new(Mismatch { found: describe(&[marker.to_u8()]) }),
-        other => Box::new(other),
-    }
+    let Rejected::TypeMismatch(marker) = rejected else { return Box::new(rejected) };
+    // A length of zero is put behind the marker, where one belongs; it is not told.
+    let head = msgpack::head(&[marker.to_u8(), 0, 0, 0, 0], 0);
+    Box::new(Mismatch { found: head.map_or("nothing", |head| kind(head.content)) })
 }
 
 /// A value inside is of another kind than its type takes.
 #[derive(Debug, thiserror::Error)]
-#[error("{found} is not what this type takes")]
+#[error("{found} stands where another type is expected")]
 struct Mismatch {
-    found: String,
+    found: &'static str,
 }

@@ -57,12 +57,13 @@ impl Kwargs {
         }
         let failed = |cause: rmp_serde::encode::Error| EncodeError::Argument {
             name: name.to_owned(),
-            type_name: readable::<T>(),
+            // The macro adds a reference that the caller did not write.
+            type_name: readable::<T>().trim_start_matches('&').to_owned(),
             cause: cause.into(),
         };
-        append(&mut self.encoded, name).map_err(failed)?;
-        let end = self.encoded.body.len();
-        self.names.push(end - name.len()..end);
+        let body = &mut self.encoded.body;
+        rmp::encode::write_str(body, name).expect("writing to a Vec does not fail");
+        self.names.push(body.len() - name.len()..body.len());
         append(&mut self.encoded, value).map_err(failed)
     }
 

@@ -47,7 +47,8 @@ impl<T> Restore<T> {
 
 impl<T> Drop for Restore<T> {
     fn drop(&mut self) {
-        self.place.set(self.before.take());
+        // What was there is dropped once the place is free again: that may run code of its owner.
+        drop(self.place.replace(self.before.take()));
     }
 }
 
@@ -75,15 +76,21 @@ pub(crate) fn is_decoding() -> bool {
     ARRIVED.with_borrow(Option::is_some)
 }
 
-/// Moves bytes out of band and returns their index. Bytes that were moved before are not sent twice.
+/// Buffers among which bytes that are sent again are looked for, the latest first. It bounds the search of a message
+/// with very many.
+const REMEMBERED: usize = 64;
+
+/// Moves bytes out of band and returns their index. Bytes that were moved shortly before are not sent twice.
 pub(crate) fn leave(bytes: Bytes) -> usize {
     LEAVING.with_borrow_mut(|buffers| {
         let buffers = buffers.get_or_insert_default();
         let same = |other: &Bytes| other.as_ptr() == bytes.as_ptr() && other.len() == bytes.len();
-        buffers.iter().position(same).unwrap_or_else(|| {
-            buffers.push(bytes);
-            buffers.len() - 1
-        })
+        let recent = buffers.len().saturating_sub(REMEMBERED);
+        if let Some(index) = buffers[recent..].iter().position(same) {
+            return recent + index;
+        }
+        buffers.push(bytes);
+        buffers.len() - 1
     })
 }
 

@@ -173,7 +173,8 @@ fn class(len: usize) -> usize {
     len.checked_next_multiple_of(step).unwrap_or(len)
 }
 
-/// The idle buffers by size, each with the turn at which it came back.
+/// The idle buffers by size, each with the turn at which it came back. A size that ran empty keeps its entry: there
+/// are four between powers of two, and it will come again.
 struct Idle {
     keep: usize,
     bytes: usize,
@@ -190,11 +191,7 @@ impl Default for Idle {
 impl Idle {
     /// Takes the buffer of this size that came back last: it is the likeliest to be in a cache.
     fn take(&mut self, size: usize) -> Option<Memory> {
-        let line = self.sizes.get_mut(&size)?;
-        let (_, memory) = line.pop_back()?;
-        if line.is_empty() {
-            self.sizes.remove(&size);
-        }
+        let (_, memory) = self.sizes.get_mut(&size)?.pop_back()?;
         self.bytes -= size;
         Some(memory)
     }
@@ -218,7 +215,6 @@ impl Idle {
             let Some(size) = self.longest_idle() else { break };
             let line = self.sizes.get_mut(&size);
             freed.extend(line.and_then(VecDeque::pop_front).map(|(_, memory)| memory));
-            self.sizes.retain(|_, line| !line.is_empty());
             self.bytes -= size;
         }
         freed
