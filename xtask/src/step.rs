@@ -2,6 +2,8 @@
 //! passes through unaltered.
 
 use std::ffi::OsStr;
+use std::iter;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::workspace;
@@ -9,14 +11,21 @@ use crate::workspace;
 /// A cargo command, run by the same cargo that runs us.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // `cargo run` describes this package to us. A build script that reads such a variable would take the change for
+    // a reason to build again, each time one goes from here to plain cargo and back.
+    let ours = std::env::vars_os().map(|(name, _)| name);
+    let ours = ours.filter(|name| name.to_string_lossy().starts_with("CARGO_PKG_"));
+    for name in ours.chain(["CARGO_MANIFEST_DIR".into(), "CARGO_MANIFEST_PATH".into()]) {
+        command.env_remove(name);
+    }
     command.args(arguments).current_dir(workspace());
     command
 }
 
 /// Runs `command` to its end; a failure names it.
 pub(crate) fn run(command: &mut Command) -> Result<(), String> {
-    let line = as_typed(command);
-    eprintln!("\n$ {line}");
+    let line = words(command);
+    eprintln!("\n$ {}{line}", variables(command));
     match command.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("`{line}` failed ({status})")),
@@ -30,14 +39,18 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-fn as_typed(command: &Command) -> String {
-    let variables = command.get_envs().filter_map(|(name, value)| {
-        Some(format!("{}={:?} ", name.to_string_lossy(), value?.to_string_lossy()))
-    });
-    let program = std::path::Path::new(command.get_program());
-    let words = std::iter::once(program.file_name().unwrap_or(OsStr::new("?"))).chain(command.get_args());
-    let words: Vec<_> = words.map(OsStr::to_string_lossy).collect();
-    variables.collect::<String>() + &words.join(" ")
+/// The variables that are set for the command alone, as typed before it.
+fn variables(command: &Command) -> String {
+    let set = command
+        .get_envs()
+        .filter_map(|(name, value)| Some((name.to_string_lossy(), value?.to_string_lossy())));
+    set.map(|(name, value)| format!("{name}={value:?} ")).collect()
+}
+
+fn words(command: &Command) -> String {
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
+    let words: Vec<_> = iter::once(program).chain(command.get_args()).map(OsStr::to_string_lossy).collect();
+    words.join(" ")
 }
 
 #[cfg(test)]
@@ -58,10 +71,9 @@ mod tests {
     }
 
     #[test]
-    fn variables_are_part_of_the_line() {
-        assert_eq!(
-            as_typed(Command::new("/usr/bin/cargo").arg("doc").env("A", "-D b")),
-            "A=\"-D b\" cargo doc"
-        );
+    fn line_is_what_one_would_type() {
+        let mut command = Command::new("/usr/bin/cargo");
+        command.arg("doc").env("A", "-D b").env_remove("B");
+        assert_eq!(variables(&command) + &words(&command), "A=\"-D b\" cargo doc");
     }
 }
