@@ -2,19 +2,19 @@
 //!
 //! ```text
 //! sender    Outflow   sent - consumed <= window          a message that doesn't fit waits; the head asks with WANT
-//! receiver  Inflow    window = base + growth + granted    told by ACK; a grant falls back once its message is consumed
+//! receiver  Inflow    window = base + growth + granted    told by ACK; a grant falls back with its message
 //! context   Budget    growth + grants of all links <= capacity / 2 for each class
 //! ```
 //!
 //! Costs count from the session's start on both sides, so that a repeated ACK changes nothing. The limit
-//! `consumed + window` never retreats: a grant is taken back only after a message of at least its size was consumed.
+//! `consumed + window` never retreats, unless the sender has said that it does not use what it was granted last. What
+//! is reserved is at all times at least what may lie here: `limit - consumed <= base + reserved`.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::Time;
 use crate::limits::{INITIAL_WINDOW, MAX_WINDOW};
-use crate::wire::Class;
 
 /// How quickly a window's worth must be consumed for the window to grow: slower use would not gain from more.
 const GROWTH_PERIOD: Duration = Duration::from_millis(200);
@@ -27,21 +27,25 @@ pub(super) struct Outflow {
     /// How far `sent` may go: the largest `consumed + window` that was heard.
     limit: u64,
     window: u64,
+    /// What was asked for, for the head of the queue; 0 for nothing.
     wanted: u64,
+    /// The message that was asked for has gone: nothing is admitted until the peer has taken back its grant.
+    retracting: bool,
 }
 
 impl Outflow {
     pub(super) fn new() -> Outflow {
-        Outflow { sent: 0, consumed: 0, limit: INITIAL_WINDOW, window: INITIAL_WINDOW, wanted: 0 }
+        let (limit, window) = (INITIAL_WINDOW, INITIAL_WINDOW);
+        Outflow { sent: 0, consumed: 0, limit, window, wanted: 0, retracting: false }
     }
 
     /// Whether a message of this cost may go now.
     pub(super) fn admits(&self, cost: u64) -> bool {
-        self.sent.saturating_add(cost) <= self.limit
+        !self.retracting && self.sent.saturating_add(cost) <= self.limit
     }
 
     pub(super) fn outstanding(&self) -> u64 {
-        self.sent - self.consumed
+        self.sent.saturating_sub(self.consumed)
     }
 
     pub(super) fn is_within_limit(&self) -> bool {
@@ -61,16 +65,44 @@ impl Outflow {
     /// Whether the peer must be asked for room, because a message of this cost exceeds what it offers even when
     /// nothing is under way. True once for each such message.
     pub(super) fn must_ask(&mut self, cost: u64) -> bool {
-        let ask = cost > self.window && self.wanted != cost;
+        let ask = !self.retracting && cost > self.window && self.wanted != cost;
         if ask {
             self.wanted = cost;
         }
         ask
     }
 
-    /// What was asked for is asked again after a resume: the question may have been lost with the connection.
-    pub(super) fn forget_asking(&mut self) {
+    /// Says what the head of the queue costs now, if there is one. True if another was asked for: the peer must
+    /// take back what it granted, else one that gave up would hold it for ever.
+    pub(super) fn must_retract(&mut self, head: Option<u64>) -> bool {
+        let retract = self.wanted != 0 && head != Some(self.wanted);
+        if retract {
+            self.wanted = 0;
+            self.retracting = true;
+        }
+        retract
+    }
+
+    /// The peer says that it grants no more than `limit`. True if that was the answer to a retraction.
+    pub(super) fn retracted(&mut self, limit: u64) -> bool {
+        let answered = self.retracting && limit == 0;
+        if answered {
+            self.retracting = false;
+            self.limit = self.sent;
+        }
+        answered
+    }
+
+    /// The peer never lends what was asked for. Returns what that was.
+    pub(super) fn denied(&mut self) -> u64 {
+        std::mem::take(&mut self.wanted)
+    }
+
+    /// What was asked for is asked again after a resume: the question may have been lost with the connection. True
+    /// if the question was a retraction.
+    pub(super) fn forget_asking(&mut self) -> bool {
         self.wanted = 0;
+        self.retracting
     }
 
     /// Takes the peer's word. False if it claims more than was sent.
@@ -81,7 +113,9 @@ impl Outflow {
         if consumed >= self.consumed {
             self.consumed = consumed;
             self.window = window;
-            self.limit = self.limit.max(consumed.saturating_add(window));
+            if !self.retracting {
+                self.limit = self.limit.max(consumed.saturating_add(window));
+            }
         }
         true
     }
@@ -99,16 +133,26 @@ pub(super) struct Inflow {
     consumed: u64,
     told: u64,
     growth: u64,
-    /// Grants that are in force, oldest first: each falls back once `consumed` has passed its mark.
+    /// How far `received` may go. It only retreats when the peer has asked for that.
+    limit: u64,
+    /// What was reserved for single messages and has not fallen back, oldest first.
     grants: VecDeque<Grant>,
+    /// Whether the newest grant is the answer to the newest question.
+    granted: bool,
     used_since: (Time, u64),
+    /// What the head of the peer's queue needs, and what the budget was asked for; 0 for nothing. There is one
+    /// question to the budget at a time.
     wanted: u64,
+    asked: u64,
 }
 
+/// What was reserved for one message. Once that has come it no longer raises the limit, and it falls back as soon
+/// as the limit doesn't need it.
 #[derive(Debug)]
 struct Grant {
     bytes: u64,
-    until_consumed: Option<u64>,
+    used: bool,
+    limit_before: u64,
 }
 
 impl Inflow {
@@ -118,14 +162,18 @@ impl Inflow {
             consumed: 0,
             told: 0,
             growth: 0,
+            limit: INITIAL_WINDOW,
             grants: VecDeque::new(),
+            granted: false,
             used_since: (Time::ZERO, 0),
             wanted: 0,
+            asked: 0,
         }
     }
 
+    /// How much more than what was consumed may come.
     pub(super) fn window(&self) -> u64 {
-        INITIAL_WINDOW + self.growth + self.grants.iter().map(|grant| grant.bytes).sum::<u64>()
+        self.limit.saturating_sub(self.consumed)
     }
 
     pub(super) fn consumed_total(&self) -> u64 {
@@ -139,7 +187,7 @@ impl Inflow {
 
     /// The cost of the largest message that may come now.
     pub(super) fn allowance(&self) -> u64 {
-        self.window().saturating_sub(self.unconsumed())
+        self.limit.saturating_sub(self.received)
     }
 
     /// A whole message has come. False if it overran the window.
@@ -148,30 +196,38 @@ impl Inflow {
             return false;
         }
         self.receive_uncredited(cost);
+        if let Some(grant) = self.grants.iter_mut().find(|grant| !grant.used && grant.bytes <= cost) {
+            grant.used = true;
+        }
         true
     }
 
     /// A whole message has come from a peer that knows no credit.
     pub(super) fn receive_uncredited(&mut self, cost: u64) {
         self.received += cost;
-        if let Some(grant) = self.grants.iter_mut().find(|g| g.until_consumed.is_none() && g.bytes <= cost) {
-            grant.until_consumed = Some(self.received);
-        }
     }
 
-    /// The user took a message of this cost. Returns the reservation that falls back with it.
+    /// The user took a message of this cost. Returns the reservations that fall back with it.
     pub(super) fn consume(&mut self, cost: u64) -> u64 {
         self.consumed += cost;
-        let mut released = 0;
-        let consumed = self.consumed;
+        assert!(self.consumed <= self.received, "more was consumed than has come");
+        self.settle()
+    }
+
+    /// Raises the limit to what is reserved, and drops the reservations that it does not need any more.
+    fn settle(&mut self) -> u64 {
+        let unused: u64 = self.grants.iter().filter(|grant| !grant.used).map(|grant| grant.bytes).sum();
+        self.limit = self.limit.max(self.consumed + INITIAL_WINDOW + self.growth + unused);
+        let mut spare = (INITIAL_WINDOW + self.reserved()).saturating_sub(self.window());
+        let before = spare;
         self.grants.retain(|grant| {
-            let over = grant.until_consumed.is_some_and(|mark| consumed >= mark);
-            if over {
-                released += grant.bytes;
+            let drop = grant.used && grant.bytes <= spare;
+            if drop {
+                spare -= grant.bytes;
             }
-            !over
+            !drop
         });
-        released
+        before - spare
     }
 
     /// How much the peer should be told about by now.
@@ -194,110 +250,81 @@ impl Inflow {
         (now - since <= GROWTH_PERIOD && window < MAX_WINDOW).then(|| window.min(MAX_WINDOW - window))
     }
 
-    pub(super) fn grow(&mut self, bytes: u64) {
-        self.growth += bytes;
-    }
-
-    /// The peer asks for room for one message; true if the question is new.
-    pub(super) fn want(&mut self, bytes: u64) -> bool {
-        let new = self.wanted != bytes && bytes > self.window();
-        if new {
-            self.wanted = bytes;
+    /// The budget lends `bytes` to grow by. False if the window has grown enough without.
+    pub(super) fn grow(&mut self, bytes: u64) -> bool {
+        let grows = INITIAL_WINDOW + self.growth + bytes <= MAX_WINDOW;
+        if grows {
+            self.growth += bytes;
+            self.settle();
         }
-        new
+        grows
     }
 
-    pub(super) fn grant(&mut self, bytes: u64) {
-        self.wanted = 0;
-        self.grants.push_back(Grant { bytes, until_consumed: None });
+    /// The peer needs room for one message. False if it has it.
+    pub(super) fn want(&mut self, bytes: u64) -> bool {
+        if bytes <= self.window() {
+            return false;
+        }
+        self.wanted = bytes;
+        self.granted = false;
+        true
     }
 
-    pub(super) fn deny(&mut self) {
+    /// What the budget must be asked for, once.
+    pub(super) fn question(&mut self) -> Option<u64> {
+        if self.asked != 0 || self.wanted == 0 {
+            return None;
+        }
+        self.asked = self.wanted;
+        Some(self.asked)
+    }
+
+    /// The budget lends `bytes` for one message. False if the peer does not need it any more.
+    pub(super) fn grant(&mut self, bytes: u64) -> bool {
+        if self.asked != bytes {
+            return false;
+        }
+        self.asked = 0;
+        let needed = self.wanted == bytes;
+        if needed {
+            self.wanted = 0;
+            self.granted = true;
+            self.grants.push_back(Grant { bytes, used: false, limit_before: self.limit });
+            self.settle();
+        }
+        needed
+    }
+
+    /// The budget never lends more than `limit`. False if the peer does not need as much any more.
+    pub(super) fn deny(&mut self, limit: u64) -> bool {
+        self.asked = 0;
+        let needed = self.wanted > limit;
+        if needed {
+            self.wanted = 0;
+        }
+        needed
+    }
+
+    /// The peer has no use for what it asked for last. Returns the reservation that falls back with it.
+    pub(super) fn retract(&mut self) -> u64 {
         self.wanted = 0;
+        if std::mem::take(&mut self.granted)
+            && let Some(grant) = self.grants.back_mut().filter(|grant| !grant.used)
+        {
+            grant.used = true;
+            self.limit = grant.limit_before.max(self.received);
+        }
+        self.settle()
+    }
+
+    /// Whether what may come, and what lies here, is covered by what was reserved.
+    pub(super) fn is_covered(&self) -> bool {
+        self.received <= self.limit && self.window() <= INITIAL_WINDOW + self.reserved()
     }
 
     /// Everything that was reserved beyond the initial window.
     pub(super) fn reserved(&self) -> u64 {
-        self.window() - INITIAL_WINDOW
-    }
-}
-
-/// What a context lends its links beyond their initial windows: at most half for requests and half for replies, so
-/// that neither can starve the other. Those who ask in vain wait in line.
-#[derive(Debug)]
-pub struct Budget<K> {
-    capacity: u64,
-    lent: [u64; 2],
-    waiting: [VecDeque<(K, u64)>; 2],
-}
-
-impl<K: PartialEq> Budget<K> {
-    /// A budget of `capacity` bytes.
-    pub fn new(capacity: u64) -> Budget<K> {
-        Budget { capacity, lent: [0; 2], waiting: [VecDeque::new(), VecDeque::new()] }
-    }
-
-    /// The largest reservation that can ever be granted, in bytes.
-    pub fn largest(&self) -> u64 {
-        self.capacity / 2
-    }
-
-    /// Bytes that are lent now.
-    pub fn lent(&self) -> u64 {
-        self.lent.iter().sum()
-    }
-
-    /// Reserves at once or not at all, and never before those who wait.
-    pub fn try_reserve(&mut self, class: Class, bytes: u64) -> bool {
-        let fits =
-            self.waiting[class.index()].is_empty() && self.lent[class.index()] + bytes <= self.largest();
-        if fits {
-            self.lent[class.index()] += bytes;
-        }
-        fits
-    }
-
-    /// Reserves now (true) or puts `who` in line; [`Budget::release`] tells when its turn has come. More than
-    /// [`Budget::largest`] must not be asked for.
-    pub fn reserve_or_wait(&mut self, class: Class, bytes: u64, who: K) -> bool {
-        assert!(bytes <= self.largest(), "asked for more than can ever be granted");
-        let fits = self.try_reserve(class, bytes);
-        if !fits {
-            self.waiting[class.index()].push_back((who, bytes));
-        }
-        fits
-    }
-
-    /// Gives back what was reserved. Returns those whose turn has come; their bytes are reserved now.
-    #[must_use]
-    pub fn release(&mut self, class: Class, bytes: u64) -> Vec<(K, u64)> {
-        self.lent[class.index()] -= bytes;
-        self.serve(class)
-    }
-
-    /// Takes someone who has gone out of both lines. Returns those whose turn has come with it.
-    #[must_use]
-    pub fn forget(&mut self, who: &K) -> Vec<(Class, K, u64)> {
-        let mut served = Vec::new();
-        for class in Class::ALL {
-            self.waiting[class.index()].retain(|(waiting, _)| waiting != who);
-            served.extend(self.serve(class).into_iter().map(|(who, bytes)| (class, who, bytes)));
-        }
-        served
-    }
-
-    fn serve(&mut self, class: Class) -> Vec<(K, u64)> {
-        let largest = self.largest();
-        let (lent, waiting) = (&mut self.lent[class.index()], &mut self.waiting[class.index()]);
-        let mut served = Vec::new();
-        while let Some((_, bytes)) = waiting.front()
-            && *lent + bytes <= largest
-            && let Some((who, bytes)) = waiting.pop_front()
-        {
-            *lent += bytes;
-            served.push((who, bytes));
-        }
-        served
+        self.growth + self.grants.iter().map(|grant| grant.bytes).sum::<u64>()
     }
 }
 
@@ -316,20 +343,65 @@ mod tests {
         assert!(out.must_ask(INITIAL_WINDOW + 1));
     }
 
+    fn granted(bytes: u64) -> Inflow {
+        let mut inflow = Inflow::new();
+        assert!(inflow.want(bytes));
+        assert_eq!(inflow.question(), Some(bytes));
+        assert_eq!(inflow.question(), None);
+        assert!(inflow.grant(bytes));
+        inflow
+    }
+
     #[test]
     fn a_grant_falls_back_with_its_message_and_the_limit_never_retreats() {
-        let mut inflow = Inflow::new();
-        assert!(inflow.want(1 << 20));
-        inflow.grant(1 << 20);
-        let limit = |i: &Inflow| i.consumed_total() + i.window();
-        let before = limit(&inflow);
+        let mut inflow = granted(1 << 20);
+        let before = inflow.limit;
         assert!(inflow.receive(1000));
         assert!(inflow.receive(1 << 20));
         assert_eq!(inflow.consume(1000), 0);
-        assert!(limit(&inflow) >= before);
+        assert!(inflow.limit >= before);
         assert_eq!(inflow.consume(1 << 20), 1 << 20);
-        assert!(limit(&inflow) >= before);
-        assert_eq!(inflow.window(), INITIAL_WINDOW);
+        assert!(inflow.limit >= before);
+        assert_eq!((inflow.window(), inflow.reserved()), (INITIAL_WINDOW, 0));
+    }
+
+    #[test]
+    fn a_grant_that_is_not_used_falls_back_when_it_is_retracted() {
+        let mut inflow = granted(1 << 20);
+        assert!(inflow.receive(1000));
+        inflow.consume(1000);
+        assert_eq!(inflow.retract(), 1 << 20);
+        assert_eq!((inflow.window(), inflow.reserved()), (INITIAL_WINDOW, 0));
+        assert_eq!(inflow.retract(), 0);
+    }
+
+    #[test]
+    fn a_grant_whose_message_has_come_is_not_retracted() {
+        let mut inflow = granted(1 << 20);
+        assert!(inflow.want(4 << 20));
+        assert_eq!(inflow.question(), Some(4 << 20));
+        assert_eq!(inflow.retract(), 0);
+        assert!(!inflow.grant(4 << 20), "nobody needs it any more");
+        assert!(inflow.receive(1 << 20));
+    }
+
+    #[test]
+    fn a_need_that_changes_while_the_budget_is_asked_is_asked_for_afterwards() {
+        let mut inflow = Inflow::new();
+        assert!(inflow.want(1 << 20));
+        assert_eq!(inflow.question(), Some(1 << 20));
+        assert!(inflow.want(2 << 20));
+        assert_eq!(inflow.question(), None);
+        assert!(!inflow.grant(1 << 20));
+        assert_eq!(inflow.question(), Some(2 << 20));
+        assert!(inflow.grant(2 << 20));
+    }
+
+    #[test]
+    fn growth_stops_at_its_maximum_even_if_it_was_asked_for_twice() {
+        let mut inflow = Inflow::new();
+        assert!(inflow.grow(MAX_WINDOW - INITIAL_WINDOW));
+        assert!(!inflow.grow(1));
     }
 
     #[test]
@@ -353,19 +425,5 @@ mod tests {
             }
         }
         assert_eq!(inflow.window(), MAX_WINDOW);
-    }
-
-    #[test]
-    fn the_budget_serves_in_order_and_keeps_the_halves_apart() {
-        let mut budget = Budget::new(200);
-        assert!(budget.reserve_or_wait(Class::Requests, 80, 1));
-        assert!(!budget.reserve_or_wait(Class::Requests, 50, 2));
-        assert!(!budget.try_reserve(Class::Requests, 10), "nobody passes those who wait");
-        assert!(budget.try_reserve(Class::Replies, 100));
-        assert_eq!(budget.release(Class::Requests, 80), [(2, 50)]);
-        assert!(!budget.reserve_or_wait(Class::Requests, 60, 3));
-        assert!(!budget.reserve_or_wait(Class::Requests, 10, 4));
-        assert_eq!(budget.forget(&3), [(Class::Requests, 4, 10)]);
-        assert_eq!(budget.lent(), 160);
     }
 }

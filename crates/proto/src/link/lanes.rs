@@ -11,8 +11,8 @@
 
 use std::collections::VecDeque;
 
-use super::ConnectionId;
 use super::transmit::Transmit;
+use super::{ConnectionId, Progress};
 use crate::Time;
 use crate::wire::Class;
 use crate::wire::{Outgoing, Piece};
@@ -31,6 +31,8 @@ pub(super) struct Entry<T> {
     /// Where it ends in the stream of the connection that carries it.
     end: Option<u64>,
     handed_over: bool,
+    /// The last request on its lane up to here: ids of requests ascend, so one is found by bisection.
+    request: u64,
 }
 
 impl<T> Entry<T> {
@@ -41,7 +43,17 @@ impl<T> Entry<T> {
         express: bool,
         deadline: Option<Time>,
     ) -> Self {
-        Entry { outgoing, class, id, express, deadline, accepted: None, end: None, handed_over: false }
+        Entry {
+            outgoing,
+            class,
+            id,
+            express,
+            deadline,
+            accepted: None,
+            end: None,
+            handed_over: false,
+            request: 0,
+        }
     }
 
     pub(super) fn cost(&self) -> u64 {
@@ -53,6 +65,7 @@ impl<T> Entry<T> {
 pub(super) struct Connection {
     pub(super) id: ConnectionId,
     pub(super) dialled: bool,
+    pub(super) since: Time,
     /// Bytes given to the writer and, of them, bytes taken by the system.
     polled: u64,
     written: u64,
@@ -65,6 +78,8 @@ pub(super) struct LaneState<T> {
     next: usize,
     acked: u64,
     unacked_bytes: u64,
+    unacked_requests: usize,
+    last_request: u64,
     pub(super) received: u64,
     pub(super) told_received: u64,
     pub(super) untold_bytes: u64,
@@ -78,15 +93,29 @@ impl<T> LaneState<T> {
             next: 0,
             acked: 0,
             unacked_bytes: 0,
+            unacked_requests: 0,
+            last_request: 0,
             received: 0,
             told_received: 0,
             untold_bytes: 0,
         }
     }
 
-    pub(super) fn push(&mut self, entry: Entry<T>) {
+    pub(super) fn push(&mut self, mut entry: Entry<T>) {
+        if entry.class == Class::Requests {
+            assert!(entry.id > self.last_request, "requests are sent in the order of their ids");
+            self.last_request = entry.id;
+            self.unacked_requests += 1;
+        }
+        entry.request = self.last_request;
         self.unacked_bytes += entry.cost();
         self.queue.push_back(entry);
+    }
+
+    /// An entry has left the queue.
+    fn forget(&mut self, entry: &Entry<T>) {
+        self.unacked_bytes -= entry.cost();
+        self.unacked_requests -= usize::from(entry.class == Class::Requests);
     }
 
     /// Nothing waits to be written and everything was acknowledged.
@@ -102,8 +131,8 @@ impl<T> LaneState<T> {
         self.unacked_bytes
     }
 
-    pub(super) fn unacked_messages(&self) -> usize {
-        self.queue.len()
+    pub(super) fn unacked_requests(&self) -> usize {
+        self.unacked_requests
     }
 
     /// How many messages were given to connections in this session.
@@ -121,8 +150,13 @@ impl<T> LaneState<T> {
         !self.has_unwritten() && self.connection.as_ref().is_some_and(|c| c.polled == c.written)
     }
 
-    pub(super) fn attach(&mut self, id: ConnectionId, dialled: bool) {
-        self.connection = Some(Connection { id, dialled, polled: 0, written: 0 });
+    pub(super) fn progress(&self) -> Progress {
+        let (accepted, sent) = (self.queued(), self.sent());
+        Progress { accepted, sent, acknowledged: self.acked, received: self.received }
+    }
+
+    pub(super) fn attach(&mut self, id: ConnectionId, dialled: bool, since: Time) {
+        self.connection = Some(Connection { id, dialled, since, polled: 0, written: 0 });
     }
 
     /// The connection is gone: notes which messages the system had taken whole.
@@ -142,18 +176,31 @@ impl<T> LaneState<T> {
         }
         for _ in 0..count {
             let Some(entry) = self.queue.pop_front() else { break };
-            self.unacked_bytes -= entry.cost();
+            self.forget(&entry);
         }
         self.acked = received;
         self.next = self.next.saturating_sub(count as usize);
         true
     }
 
-    /// A connection continues the session: what the peer lacks is written again.
-    pub(super) fn resume(&mut self, received: u64) -> bool {
-        let known = received >= self.acked && self.acknowledge(received);
+    /// Whether the peer may have received as much in this session.
+    pub(super) fn can_resume(&self, received: u64) -> bool {
+        (self.acked..=self.sent()).contains(&received)
+    }
+
+    /// A connection continues the session: what the peer lacks is written again. Returns how many messages those are.
+    pub(super) fn resume(&mut self, received: u64) -> u64 {
+        let sent = self.sent();
+        assert!(self.acknowledge(received), "a session is resumed where the peer can be");
         self.next = 0;
-        known
+        sent - self.acked
+    }
+
+    /// The reply to the request `id` has come: it was received, and on its lane all before it.
+    pub(super) fn answered(&mut self, id: u64) {
+        if let Some(index) = self.find(id).filter(|&index| index < self.next) {
+            self.acknowledge(self.acked + index as u64 + 1);
+        }
     }
 
     /// Gives the writer what comes next, until about `most` bytes lie in `out`.
@@ -208,28 +255,34 @@ impl<T> LaneState<T> {
         entry.handed_over || entry.end.is_some_and(|end| end <= written)
     }
 
-    fn find(&self, id: u64) -> Option<(usize, &Entry<T>)> {
-        self.queue
-            .iter()
-            .enumerate()
-            .rev()
-            .find(|(_, entry)| entry.id == id && entry.class == Class::Requests)
+    fn find(&self, id: u64) -> Option<usize> {
+        let index = self.queue.partition_point(|entry| entry.request < id);
+        let entry = self.queue.get(index)?;
+        (entry.id == id && entry.class == Class::Requests).then_some(index)
     }
 
     /// Takes back a request of which nothing was written in this session.
     pub(super) fn take_back(&mut self, id: u64) -> Option<Entry<T>> {
-        let (index, entry) = self.find(id)?;
+        let index = self.find(id)?;
+        let entry = &self.queue[index];
         if index < self.next || entry.end.is_some() || entry.handed_over {
             return None;
         }
         let entry = self.queue.remove(index)?;
-        self.unacked_bytes -= entry.cost();
+        self.forget(&entry);
         Some(entry)
     }
 
     /// The count that this lane will have reached once the request `id` has come.
     pub(super) fn count_at(&self, id: u64) -> u64 {
-        self.find(id).map_or(self.acked, |(index, _)| self.acked + index as u64 + 1)
+        self.find(id).map_or(self.acked, |index| self.acked + index as u64 + 1)
+    }
+
+    pub(super) fn is_consistent(&self) -> bool {
+        let requests = self.queue.iter().filter(|entry| entry.class == Class::Requests);
+        self.next <= self.queue.len()
+            && self.unacked_bytes == self.queue.iter().map(Entry::cost).sum::<u64>()
+            && self.unacked_requests == requests.count()
     }
 
     /// The session is over. Returns what was not acknowledged, and whether the system had taken it whole.

@@ -11,7 +11,11 @@
 //! peer: once it has ended, the next instance gets a new link. Themes: `ready` (handshake and dialling), `receive`
 //! (what comes in), `send` (admission, calls, their ends), `lanes`, `in_flight`, `credit`.
 
+mod acknowledge;
+mod budget;
+mod commands;
 mod credit;
+mod event;
 mod in_flight;
 mod lanes;
 mod ready;
@@ -22,21 +26,22 @@ mod transmit;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-pub use credit::Budget;
+pub use budget::Budget;
+pub use event::{Counters, Event, Outcome, Progress, Verdict};
 pub use ready::{Attached, DialFailure};
 pub use receive::Violation;
 pub use send::{Admission, Execution, Request};
 pub use transmit::Transmit;
 
+use self::commands::Commands;
 use self::credit::{Inflow, Outflow};
 use self::in_flight::InFlight;
 use self::lanes::{Entry, LaneState};
 use self::ready::Dial;
 use crate::Reason;
-use crate::limits::{ACK_DELAY, Limits};
+use crate::limits::Limits;
 use crate::liveness::{Intervals, Liveness, Silence};
-use crate::wire::Incoming;
-use crate::wire::{Ack, Class, Command, Lane};
+use crate::wire::{Class, Lane};
 use crate::{HostId, Instance, Session};
 use crate::{Time, Uid};
 
@@ -67,140 +72,6 @@ pub struct Settings {
     pub intervals: Intervals,
 }
 
-/// How a link ended for good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// The peer's process is gone: a failure.
-    Dead,
-    /// The peer said goodbye: a departure.
-    Left,
-}
-
-/// What a driver must do or tell.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Event<T, B: AsRef<[u8]>> {
-    /// Dial this lane; report by [`Link::attach`] or [`Link::dial_failed`].
-    Dial(Lane),
-    /// Drop the dial of this lane that is under way: the peer's own dial came first.
-    AbandonDial(Lane),
-    /// Close this connection: another has replaced it, or the session is over.
-    Close {
-        /// Its lane.
-        lane: Lane,
-        /// Which one.
-        connection: ConnectionId,
-    },
-    /// A session has begun (`resumed` false) or goes on.
-    Up {
-        /// Whether the session had begun before.
-        resumed: bool,
-    },
-    /// The control connection is gone; it is being dialled again.
-    Down,
-    /// A message of the peer's. Its cost goes back by [`Link::consumed`] once its handler starts, unless it is express.
-    Request {
-        /// The message.
-        incoming: Incoming<B>,
-        /// The session it belongs to; a reply to it is only of use in the same.
-        session: Session,
-    },
-    /// The peer gave up the request with this id, which has been passed on before.
-    Cancel {
-        /// The request's id.
-        id: u64,
-    },
-    /// What a ticket waited for has ended.
-    Outcome {
-        /// The ticket, as it was given.
-        ticket: T,
-        /// How it ended.
-        outcome: Outcome<B>,
-    },
-    /// Reserve from the context's budget and answer by [`Link::reserved`] (or [`Link::denied`]).
-    Reserve {
-        /// For which class.
-        class: Class,
-        /// How much.
-        bytes: u64,
-        /// Whether a message waits for it; else it is growth, which may be refused by silence.
-        essential: bool,
-    },
-    /// Give this much back to the context's budget.
-    Release {
-        /// Of which class.
-        class: Class,
-        /// How much.
-        bytes: u64,
-    },
-    /// The peer will never take this reply: answer the request by an error instead.
-    ReplyTooLarge {
-        /// The id of the request.
-        request: u64,
-        /// The session it came in.
-        session: Session,
-        /// What the reply costs, in bytes.
-        cost: u64,
-        /// What the peer takes at most, in bytes.
-        limit: u64,
-    },
-    /// The peer has been silent for a while.
-    Suspected,
-    /// Nothing has come from the peer for too long: pending calls have ended, the next message begins a new session.
-    Unreachable(Reason),
-    /// The peer is gone for good.
-    Ended {
-        /// Dead or left.
-        verdict: Verdict,
-        /// Why.
-        reason: Reason,
-    },
-}
-
-/// How something that was sent has ended.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Outcome<B: AsRef<[u8]>> {
-    /// The reply (or error) to a call.
-    Reply(Incoming<B>),
-    /// A one-way message that had waited for room was accepted.
-    Accepted,
-    /// The deadline passed.
-    Timeout(Execution),
-    /// The link's session ended.
-    Disconnected {
-        /// Why.
-        reason: Reason,
-        /// Whether the request may have run.
-        execution: Execution,
-    },
-    /// The peer will never take a message of this size.
-    TooLarge {
-        /// What it takes at most, in bytes.
-        limit: u64,
-    },
-}
-
-/// What was dropped, refused or repeated on a link, since it was made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Counters {
-    /// Messages given to connections, repetitions included.
-    pub sent: u64,
-    /// Messages received.
-    pub received: u64,
-    /// Messages written again after a cut.
-    pub replayed: u64,
-    /// Replies that nobody awaited any more.
-    pub late_replies: u64,
-    /// One-way messages and replies lost with a session.
-    pub dropped: u64,
-    /// Requests that the peer gave up before they were passed on.
-    pub cancelled: u64,
-    /// Connections that were attached.
-    pub connections: u64,
-}
-
 #[derive(Debug)]
 enum State {
     Absent,
@@ -217,6 +88,8 @@ pub struct Link<T, B: AsRef<[u8]>> {
     foreign: bool,
     lanes: [LaneState<T>; 2],
     dials: [Dial; 2],
+    /// How many connections in a row have ended soon after they were made, by lane.
+    short_lives: [u32; 2],
     /// Whether refused dials are no proof of death: the peer may not have started yet.
     patient: bool,
     asked_for_data: bool,
@@ -231,7 +104,11 @@ pub struct Link<T, B: AsRef<[u8]>> {
     pending: [VecDeque<Entry<T>>; 2],
     pending_express: VecDeque<Entry<T>>,
     in_flight: InFlight<T>,
-    commands: Vec<u8>,
+    commands: Commands,
+    /// The commands of one poll, encoded.
+    encoded: Vec<u8>,
+    /// What we say when we leave, once we have.
+    goodbye: Option<String>,
     /// Requests that the peer gave up and that have not come yet, with the count at which they must have.
     cancelled: BTreeMap<u64, u64>,
     leaving: Option<(Reason, [u64; 2])>,
@@ -251,6 +128,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             foreign: false,
             lanes: [LaneState::new(), LaneState::new()],
             dials: [Dial::Idle, Dial::Idle],
+            short_lives: [0; 2],
             patient: false,
             asked_for_data: false,
             data_wanted: false,
@@ -262,7 +140,9 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             pending: [VecDeque::new(), VecDeque::new()],
             pending_express: VecDeque::new(),
             in_flight: InFlight::new(),
-            commands: Vec::new(),
+            commands: Commands::default(),
+            encoded: Vec::new(),
+            goodbye: None,
             cancelled: BTreeMap::new(),
             leaving: None,
             ack_due: None,
@@ -318,6 +198,16 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         self.counters
     }
 
+    /// How far a lane has come in this session.
+    pub fn progress(&self, lane: Lane) -> Progress {
+        self.lanes[lane.index()].progress()
+    }
+
+    /// What this link has reserved of its context's budget, by class.
+    pub fn reservations(&self) -> [u64; 2] {
+        self.inflow.each_ref().map(Inflow::reserved)
+    }
+
     /// The next thing to do or tell.
     pub fn poll_event(&mut self) -> Option<Event<T, B>> {
         self.events.pop_front()
@@ -365,18 +255,18 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
 
     fn judge(&mut self, silence: Silence) {
         match silence {
-            Silence::Heart if self.foreign => {
-                Command::Ping { ttl: 0, context: Vec::new() }.encode(&mut self.commands);
-            }
-            Silence::Heart if self.is_up() => Command::Heart.encode(&mut self.commands),
-            Silence::Heart => {}
+            Silence::Heart if self.foreign => self.commands.ping = true,
+            Silence::Heart => self.commands.heart = self.is_up(),
             Silence::Suspect => self.events.push_back(Event::Suspected),
-            Silence::Unreachable(silent) => self.unreachable(Reason::Unreachable { silent }),
+            Silence::Unreachable(silent) => self.give_up_session(Reason::Unreachable { silent }),
         }
     }
 
-    /// The pairwise verdict: the session is over, the peer may come back.
-    fn unreachable(&mut self, reason: Reason) {
+    /// The pairwise verdict: the session is over, the peer may come back. A foreign one comes back as somebody new.
+    fn give_up_session(&mut self, reason: Reason) {
+        if self.foreign {
+            return self.end(Verdict::Dead, reason);
+        }
         self.end_session(&reason);
         self.events.push_back(Event::Unreachable(reason));
     }
@@ -413,7 +303,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         }
         self.outflow = [Outflow::new(), Outflow::new()];
         self.inflow = [Inflow::new(), Inflow::new()];
-        self.commands.clear();
+        self.commands = Commands::default();
         self.cancelled.clear();
         self.leaving = None;
         self.ack_due = None;
@@ -427,88 +317,6 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         self.lag = lag;
     }
 
-    // ---- acknowledgement ----
-
-    /// Something came or was consumed that the peer must hear of: at once if it is much, else within [`ACK_DELAY`].
-    fn owe_acknowledgement(&mut self, now: Time) {
-        if self.foreign {
-            return;
-        }
-        let much = Class::ALL.iter().any(|class| {
-            let inflow = &self.inflow[class.index()];
-            inflow.untold() >= inflow.window() / 4
-        }) || self.lanes.iter().any(|lane| lane.untold_bytes >= self.inflow[0].window() / 4);
-        if much {
-            self.acknowledge();
-        } else if self.ack_due.is_none() {
-            self.ack_due = Some(now + ACK_DELAY);
-        }
-    }
-
-    /// Tells the peer what was received and consumed. While the control lane is down, the resume will tell.
-    fn acknowledge(&mut self) {
-        self.ack_due = None;
-        if !self.is_up() || self.foreign {
-            return;
-        }
-        let consumed = [0, 1].map(|class: usize| self.inflow[class].consumed_total());
-        let window = [0, 1].map(|class: usize| self.inflow[class].window());
-        for lane in Lane::ALL {
-            let state = &mut self.lanes[lane.index()];
-            if lane == Lane::Control || state.received != state.told_received {
-                let ack = Ack { lane, received: state.received, consumed, window };
-                Command::Ack(ack).encode(&mut self.commands);
-                state.told_received = state.received;
-                state.untold_bytes = 0;
-            }
-        }
-        self.inflow.iter_mut().for_each(Inflow::told);
-    }
-
-    /// A request of this cost has been taken by its handler.
-    pub fn consumed(&mut self, now: Time, session: Session, cost: u64) {
-        if self.session() == Some(session) {
-            self.consume(now, Class::Requests, cost);
-        }
-    }
-
-    fn consume(&mut self, now: Time, class: Class, cost: u64) {
-        let inflow = &mut self.inflow[class.index()];
-        let released = inflow.consume(cost);
-        if released > 0 {
-            self.events.push_back(Event::Release { class, bytes: released });
-        }
-        if let Some(bytes) = inflow.growth_due(now) {
-            self.events.push_back(Event::Reserve { class, bytes, essential: false });
-        }
-        self.owe_acknowledgement(now);
-    }
-
-    /// The budget has lent what [`Event::Reserve`] asked for. What a past session asked for comes back at once.
-    pub fn reserved(&mut self, class: Class, bytes: u64, essential: bool) {
-        if self.session().is_none() {
-            self.events.push_back(Event::Release { class, bytes });
-        } else if essential {
-            self.inflow[class.index()].grant(bytes);
-            self.acknowledge();
-        } else {
-            self.inflow[class.index()].grow(bytes);
-        }
-    }
-
-    /// The budget can never lend what was asked for; the peer is told what it can.
-    pub fn denied(&mut self, class: Class, limit: u64) {
-        self.inflow[class.index()].deny();
-        if self.is_up() {
-            Command::Deny { class, limit }.encode(&mut self.commands);
-        }
-    }
-
-    /// Whether a foreign peer must not be read for now: it knows no credit, so its messages wait in its socket.
-    pub fn reads_paused(&self) -> bool {
-        self.foreign && self.inflow[0].unconsumed() > crate::limits::MAX_WINDOW
-    }
-
     // ---- what goes out ----
 
     /// Whether [`Link::poll_transmit`] has something to give for this lane.
@@ -520,15 +328,18 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
 
     /// Gives the lane's writer what comes next, until about `most` bytes lie in `out`: commands first, then messages.
     pub fn poll_transmit(&mut self, now: Time, lane: Lane, most: usize, out: &mut Transmit) {
-        let state = &mut self.lanes[lane.index()];
-        if state.connection.is_none() {
+        if self.lanes[lane.index()].connection.is_none() {
             return;
         }
         if lane == Lane::Control && !self.commands.is_empty() {
-            out.copy(&self.commands);
-            state.polled_command(self.commands.len());
-            self.commands.clear();
+            let mut encoded = std::mem::take(&mut self.encoded);
+            self.encode_commands(&mut encoded);
+            out.copy(&encoded);
+            self.lanes[lane.index()].polled_command(encoded.len());
+            encoded.clear();
+            self.encoded = encoded;
         }
+        let state = &mut self.lanes[lane.index()];
         let before = state.sent();
         state.poll(now, most, out);
         self.counters.sent += state.sent() - before;
@@ -560,11 +371,11 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             && self.pending_express.is_empty()
     }
 
-    /// Says goodbye. Once it is written, the connections may be closed.
+    /// Says goodbye, on each control connection from now on. Once it is written, the connections may be closed.
     pub fn leave(&mut self, reason: &str) {
-        if self.is_up() && !self.foreign {
-            let last = [0, 1].map(|lane: usize| self.lanes[lane].sent());
-            Command::Leave { reason: reason.to_owned(), last }.encode(&mut self.commands);
+        if !self.foreign {
+            self.goodbye = Some(reason.to_owned());
+            self.commands.leave = self.is_up();
         }
     }
 
@@ -580,8 +391,12 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
     pub fn assert_invariants(&self) {
         let within = self.outflow.iter().all(Outflow::is_within_limit);
         assert!(within || self.foreign, "more is under way than was allowed");
+        let covered = self.inflow.iter().all(Inflow::is_covered);
+        assert!(covered || self.foreign, "more may come than was reserved");
+        assert!(self.lanes.iter().all(LaneState::is_consistent), "a lane has lost count");
         if self.ended().is_some() {
             assert!(self.in_flight.is_empty(), "a call outlived its link");
+            assert!(self.is_drained(), "a message outlived its link");
         }
     }
 }

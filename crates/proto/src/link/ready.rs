@@ -11,14 +11,21 @@
 
 use std::time::Duration;
 
+use super::lanes::Connection;
 use super::{ConnectionId, Event, Link, State, Verdict, back_off};
 use crate::Reason;
 use crate::Time;
-use crate::wire::{Command, Lane, MosaicReady, Ready, Refusal, RefusalCode, VERSION};
+use crate::wire::{Class, Lane, MosaicReady, Ready, Refusal, RefusalCode, VERSION};
 use crate::{Instance, Session};
 
 /// A refusal is proof of death only if it is repeated after this long.
 const REFUSED_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// For how long after ours was accepted a dial of the peer's may come that it made before that.
+const CROSSING_DIALS: Duration = Duration::from_millis(500);
+
+/// After a connection that lived for less than this, the next dial waits: whatever ends them may do so for ever.
+const SHORT_LIFE: Duration = Duration::from_secs(1);
 
 /// One lane's way to a connection of our own making.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +98,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
     /// Dials without waiting for a message. A `patient` link doesn't take refusals for death before its first session:
     /// the peer may not have started yet.
     pub fn connect(&mut self, now: Time, patient: bool) {
-        self.patient = patient;
+        self.patient = patient && self.session().is_none();
         if self.ended().is_none() && !self.is_up() {
             self.start_dial(now, Lane::Control);
         }
@@ -109,12 +116,12 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             }
         } else if self.lanes[Lane::Data.index()].connection.is_none() {
             let dialler = self.lanes[0].connection.as_ref().is_some_and(|control| control.dialled);
-            let needed = self.lanes[1].has_unwritten() || self.data_wanted;
+            let needed = !self.lanes[1].is_drained() || self.data_wanted;
             if needed && dialler {
                 self.start_dial(now, Lane::Data);
             } else if needed && !self.asked_for_data {
                 self.asked_for_data = true;
-                Command::Data.encode(&mut self.commands);
+                self.commands.data = true;
             }
         }
     }
@@ -174,7 +181,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
     fn dial_answered(&mut self, now: Time, lane: Lane, attempt: u32, refusal: &Refusal) {
         match refusal.code {
             RefusalCode::NoSuchSession => {
-                self.unreachable(Reason::SessionLost);
+                self.give_up_session(Reason::SessionLost);
                 self.dial_where_needed(now);
             }
             RefusalCode::NotMe if !self.patient => {
@@ -191,8 +198,25 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
     /// none is resumed.
     ///
     /// # Errors
-    /// What the peer is told (if we accepted) or why the connection is closed (if we dialled).
+    /// What the peer is told (if we accepted) or why the connection is closed (if we dialled; it counts as a dial that
+    /// has failed).
     pub fn attach(
+        &mut self,
+        now: Time,
+        dialled: bool,
+        peer: &MosaicReady,
+        fresh: Session,
+    ) -> Result<Attached, Refusal> {
+        let attached = self.agree(now, dialled, peer, fresh);
+        let dial = self.dials[peer.lane.index()];
+        if let (Err(refusal), true, Dial::UnderWay { attempt, .. }) = (&attached, dialled, dial) {
+            self.dial_answered(now, peer.lane, attempt, refusal);
+        }
+        attached
+    }
+
+    /// Decides before it changes anything.
+    fn agree(
         &mut self,
         now: Time,
         dialled: bool,
@@ -204,19 +228,42 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             return Err(refuse(RefusalCode::NotMe, "this link has ended"));
         }
         self.check_instance(peer.instance)?;
-        match lane {
-            Lane::Control => {
-                self.settle_collision(dialled)?;
-                self.agree_on_session(dialled, peer, fresh)?;
-            }
-            Lane::Data => {
-                if self.session() != Some(peer.session) {
-                    return Err(refuse(RefusalCode::NoSuchSession, "the session is over"));
-                }
-            }
+        self.settle_collision(now, lane, dialled)?;
+        let resumed = !peer.session.is_none() && self.session() == Some(peer.session);
+        if resumed && !self.lanes[lane.index()].can_resume(peer.received) {
+            let detail = "the count of received messages is not from this session";
+            return Err(refuse(RefusalCode::NoSuchSession, detail));
+        }
+        if !resumed && lane == Lane::Data {
+            return Err(refuse(RefusalCode::NoSuchSession, "the session is over"));
+        }
+        let begun = if dialled { peer.session } else { fresh };
+        if !resumed && begun.is_none() {
+            return Err(refuse(RefusalCode::NoSuchSession, "the answer names no session"));
+        }
+        self.stop_dial(lane, dialled);
+        if !resumed {
+            self.begin_session(begun);
         }
         self.settings.peer_instance = Some(peer.instance);
-        self.replace_connection(now, dialled, peer)
+        let received = if resumed { peer.received } else { 0 };
+        Ok(self.replace_connection(now, lane, dialled, resumed, received))
+    }
+
+    /// The dial has led to a connection, or is not wanted any more because the peer's has.
+    fn stop_dial(&mut self, lane: Lane, dialled: bool) {
+        let dial = &mut self.dials[lane.index()];
+        if dial.is_under_way() && !dialled {
+            self.events.push_back(Event::AbandonDial(lane));
+        }
+        *dial = Dial::Idle;
+    }
+
+    fn begin_session(&mut self, session: Session) {
+        if self.session().is_some() {
+            self.give_up_session(Reason::SessionLost);
+        }
+        self.state = State::Down { session };
     }
 
     fn check_instance(&self, instance: Instance) -> Result<(), Refusal> {
@@ -229,95 +276,72 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         }
     }
 
-    fn settle_collision(&mut self, dialled: bool) -> Result<(), Refusal> {
-        let Dial::UnderWay { ready_out, .. } = self.dials[0] else {
-            return if dialled {
-                Err(refuse(RefusalCode::Collision, "the peer's own dial came first"))
-            } else {
-                Ok(())
-            };
-        };
-        if !dialled {
-            if ready_out && self.settings.uid < self.settings.peer {
-                return Err(refuse(RefusalCode::Collision, "my own dial to you goes first"));
-            }
-            self.events.push_back(Event::AbandonDial(Lane::Control));
+    /// Of two dials that cross, the smaller uid's is kept once its READY is out, and for as long as the other's READY
+    /// may still be under way after that.
+    fn settle_collision(&self, now: Time, lane: Lane, dialled: bool) -> Result<(), Refusal> {
+        let dial = self.dials[lane.index()];
+        if dialled {
+            let first = "the peer's own dial came first";
+            return if dial.is_under_way() { Ok(()) } else { Err(refuse(RefusalCode::Collision, first)) };
         }
-        Ok(())
-    }
-
-    fn agree_on_session(&mut self, dialled: bool, peer: &MosaicReady, fresh: Session) -> Result<(), Refusal> {
-        let ours = self.session();
-        let resumes = peer.session != Session::NONE && ours == Some(peer.session);
-        if resumes {
-            return Ok(());
+        let just_dialled =
+            |connection: &Connection| connection.dialled && now - connection.since < CROSSING_DIALS;
+        let ours = matches!(dial, Dial::UnderWay { ready_out: true, .. })
+            || self.lanes[lane.index()].connection.as_ref().is_some_and(just_dialled);
+        if ours && self.settings.uid < self.settings.peer {
+            return Err(refuse(RefusalCode::Collision, "my own dial to you goes first"));
         }
-        let session = if dialled { peer.session } else { fresh };
-        if session == Session::NONE {
-            return Err(refuse(RefusalCode::NoSuchSession, "the answer names no session"));
-        }
-        if ours.is_some() {
-            self.dials[Lane::Control.index()] = Dial::Idle;
-            self.unreachable(Reason::SessionLost);
-        }
-        self.state = State::Down { session };
         Ok(())
     }
 
     fn replace_connection(
         &mut self,
         now: Time,
+        lane: Lane,
         dialled: bool,
-        peer: &MosaicReady,
-    ) -> Result<Attached, Refusal> {
-        let lane = peer.lane;
-        let index = lane.index();
-        if let Some(old) = &self.lanes[index].connection {
+        resumed: bool,
+        received: u64,
+    ) -> Attached {
+        let state = &mut self.lanes[lane.index()];
+        if let Some(old) = &state.connection {
             self.events.push_back(Event::Close { lane, connection: old.id });
-            self.lanes[index].detach();
+            state.detach();
         }
-        let replayed = self.lanes[index].sent();
-        if !self.lanes[index].resume(peer.received) {
-            return Err(refuse(
-                RefusalCode::NoSuchSession,
-                "the count of received messages is not from this session",
-            ));
-        }
-        self.counters.replayed += replayed - self.lanes[index].sent();
+        self.counters.replayed += state.resume(received);
         self.connections += 1;
         self.counters.connections += 1;
         let connection = ConnectionId(self.connections);
+        state.attach(connection, dialled, now);
         let answer = self.ready(lane);
-        self.lanes[index].attach(connection, dialled);
-        self.dials[index] = Dial::Idle;
         self.liveness.heard(now);
         match lane {
-            Lane::Control => self.control_is_up(now),
-            Lane::Data => self.data_wanted = false,
+            Lane::Control => self.control_is_up(resumed),
+            Lane::Data => (self.data_wanted, self.asked_for_data) = (false, false),
         }
         self.admit(now);
-        Ok(Attached { connection, answer })
+        Attached { connection, answer }
     }
 
-    fn control_is_up(&mut self, now: Time) {
-        let State::Down { session } = self.state else {
-            return self.greet_again(now);
-        };
-        let resumed = self.connections > 1 && self.lanes.iter().any(|lane| lane.queued() + lane.received > 0);
-        self.state = State::Up { session };
-        self.patient = false;
-        self.events.push_back(Event::Up { resumed });
-        self.greet_again(now);
+    fn control_is_up(&mut self, resumed: bool) {
+        if let State::Down { session } = self.state {
+            self.state = State::Up { session };
+            self.patient = false;
+            self.events.push_back(Event::Up { resumed });
+        }
+        self.greet_again();
     }
 
     /// What may have been lost with the old connection is said again.
-    fn greet_again(&mut self, now: Time) {
-        self.commands.clear();
+    fn greet_again(&mut self) {
+        self.commands.renew();
         self.asked_for_data = false;
-        self.outflow.iter_mut().for_each(|outflow| outflow.forget_asking());
-        self.inflow.iter_mut().for_each(|inflow| inflow.told());
+        for class in Class::ALL {
+            if self.outflow[class.index()].forget_asking() {
+                self.commands.want(class, 0);
+            }
+        }
+        self.commands.leave = self.goodbye.is_some();
         self.acknowledge();
-        self.admit(now);
     }
 
     /// Makes a plain ZMTP connection, of a peer that isn't one of ours, the link's only lane.
@@ -337,8 +361,8 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         self.connections += 1;
         let connection = ConnectionId(self.connections);
         let answer = self.ready(Lane::Control);
-        self.lanes[0].attach(connection, dialled);
-        self.dials[0] = Dial::Idle;
+        self.stop_dial(Lane::Control, dialled);
+        self.lanes[0].attach(connection, dialled, now);
         self.state = State::Up { session };
         self.liveness.heard(now);
         self.events.push_back(Event::Up { resumed: false });
@@ -349,9 +373,10 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
     /// A connection is gone. Nothing is decided by that: it is dialled again at once.
     pub fn detach(&mut self, now: Time, lane: Lane, connection: ConnectionId) {
         let state = &mut self.lanes[lane.index()];
-        if state.connection.as_ref().is_none_or(|current| current.id != connection) {
+        let Some(current) = state.connection.as_ref().filter(|current| current.id == connection) else {
             return;
-        }
+        };
+        let lived = now - current.since;
         state.detach();
         self.leave_if_complete();
         if self.foreign {
@@ -363,7 +388,17 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             self.state = State::Down { session };
             self.events.push_back(Event::Down);
         }
+        self.spare_the_peer(now, lane, lived);
         self.dial_where_needed(now);
+    }
+
+    /// A connection that is lost is dialled again at once, but not if its predecessors have been as short-lived.
+    fn spare_the_peer(&mut self, now: Time, lane: Lane, lived: Duration) {
+        let before = self.short_lives[lane.index()];
+        self.short_lives[lane.index()] = if lived < SHORT_LIFE { before + 1 } else { 0 };
+        if lived < SHORT_LIFE && before > 0 && !self.dials[lane.index()].is_busy() {
+            self.wait_to_dial(now, lane, before - 1, None);
+        }
     }
 }
 

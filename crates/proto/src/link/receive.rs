@@ -10,7 +10,7 @@ use crate::limits::{
     LARGE_FRAME, MAX_CONTROL_MESSAGE, MAX_FOREIGN_MESSAGE, MAX_REMEMBERED_CANCELS, MESSAGE_OVERHEAD,
 };
 use crate::wire::Kind;
-use crate::wire::{Ack, Beat, Class, Command, Lane, Refusal};
+use crate::wire::{Class, Command, Lane, Refusal};
 use crate::wire::{Incoming, Item};
 
 /// What a peer did against the rules of the conversation.
@@ -69,7 +69,8 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
     /// Takes what a connection's receiver has made of its bytes. Items of a connection that was replaced are ignored.
     ///
     /// # Errors
-    /// What the peer did against the protocol. The driver closes the connection and tells [`Link::detach`].
+    /// What the peer did against the protocol. It would do so again after a resume, so the session ends with it; the
+    /// driver closes the connection.
     pub fn handle_item(
         &mut self,
         now: Time,
@@ -82,10 +83,14 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             return Ok(());
         };
         self.liveness.heard(now);
-        match item {
+        let handled = match item {
             Item::Message(incoming) => self.handle_message(now, session, lane, incoming),
             Item::Command(command) => self.handle_command(now, lane, command),
+        };
+        if let Err(violation) = &handled {
+            self.give_up_session(Reason::Incompatible { detail: violation.to_string() });
         }
+        handled
     }
 
     fn handle_message(
@@ -95,45 +100,45 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         lane: Lane,
         incoming: Incoming<B>,
     ) -> Result<(), Violation> {
+        let cost = incoming.cost();
+        let envelope = incoming.envelope();
+        let (kind, id, express) = (envelope.kind, envelope.id, envelope.express);
+        let credited = kind.class() == Class::Replies || !express || lane == Lane::Data;
+        if credited {
+            self.receive_within_window(kind.class(), cost)?;
+        }
         let state = &mut self.lanes[lane.index()];
         state.received += 1;
-        state.untold_bytes += incoming.cost();
+        state.untold_bytes += cost;
         self.counters.received += 1;
-        let envelope = incoming.envelope();
-        let (kind, id) = (envelope.kind, envelope.id);
         match kind {
-            Kind::Message => self.handle_request(now, session, lane, id, incoming)?,
-            Kind::Reply | Kind::Error => self.handle_reply(now, id, incoming)?,
+            Kind::Message => {
+                if credited && express {
+                    self.consume(now, Class::Requests, cost);
+                }
+                self.handle_request(now, session, id, credited && !express, incoming);
+            }
+            Kind::Reply | Kind::Error => self.handle_reply(now, id, incoming),
         }
         self.owe_acknowledgement(now);
         self.leave_if_complete();
         Ok(())
     }
 
-    fn handle_request(
-        &mut self,
-        now: Time,
-        session: Session,
-        lane: Lane,
-        id: u64,
-        incoming: Incoming<B>,
-    ) -> Result<(), Violation> {
-        let counted = lane == Lane::Data || self.foreign;
-        if counted {
-            self.receive_within_window(Class::Requests, incoming.cost())?;
+    /// `owed`: its cost goes back when it is consumed.
+    fn handle_request(&mut self, now: Time, session: Session, id: u64, owed: bool, incoming: Incoming<B>) {
+        if self.cancelled.remove(&id).is_none() {
+            return self.events.push_back(Event::Request { incoming, session });
         }
-        if lane == Lane::Data && self.cancelled.remove(&id).is_some() {
-            self.counters.cancelled += 1;
+        self.counters.cancelled += 1;
+        if owed {
             self.consume(now, Class::Requests, incoming.cost());
-        } else {
-            self.events.push_back(Event::Request { incoming, session });
         }
-        Ok(())
     }
 
-    fn handle_reply(&mut self, now: Time, id: u64, incoming: Incoming<B>) -> Result<(), Violation> {
+    fn handle_reply(&mut self, now: Time, id: u64, incoming: Incoming<B>) {
         let cost = incoming.cost();
-        self.receive_within_window(Class::Replies, cost)?;
+        self.lanes.iter_mut().for_each(|lane| lane.answered(id));
         match self.in_flight.remove(id) {
             Some(ticket) => {
                 self.events.push_back(Event::Outcome { ticket, outcome: Outcome::Reply(incoming) });
@@ -141,7 +146,6 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             None => self.counters.late_replies += 1,
         }
         self.consume(now, Class::Replies, cost);
-        Ok(())
     }
 
     fn receive_within_window(&mut self, class: Class, cost: u64) -> Result<(), Violation> {
@@ -156,17 +160,15 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
 
     fn handle_command(&mut self, now: Time, lane: Lane, command: Command) -> Result<(), Violation> {
         match command {
+            Command::Heart => self.commands.beat = true,
+            Command::Ping { context, .. } => self.commands.pong = Some(context),
+            Command::Error(refusal) => return Err(Violation::Refused { refusal }),
+            Command::Ready(_) => return Err(Violation::UnexpectedCommand { name: "READY", lane }),
+            Command::Beat(_) | Command::Pong { .. } | Command::Unknown(_) => {}
+            _ if self.foreign => {}
             Command::Ack(ack) => self.handle_ack(now, ack)?,
             Command::Want { class, bytes } => self.handle_want(class, bytes),
-            Command::Deny { class, limit } => {
-                self.refuse_head(class, limit);
-                self.admit(now);
-            }
-            Command::Heart => {
-                let received = [0, 1].map(|lane: usize| self.lanes[lane].received);
-                Command::Beat(Beat { lag: self.lag, received, paused: false }).encode(&mut self.commands);
-            }
-            Command::Ping { context, .. } => Command::Pong { context }.encode(&mut self.commands),
+            Command::Deny { class, limit } => self.handle_deny(now, class, limit),
             Command::Leave { reason, last } => {
                 self.leaving = Some((Reason::Left { why: reason }, last));
                 self.leave_if_complete();
@@ -176,34 +178,8 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
                 self.data_wanted = true;
                 self.dial_where_needed(now);
             }
-            Command::Error(refusal) => return Err(Violation::Refused { refusal }),
-            Command::Ready(_) => return Err(Violation::UnexpectedCommand { name: "READY", lane }),
-            Command::Beat(_) | Command::Pong { .. } | Command::Unknown(_) => {}
         }
         Ok(())
-    }
-
-    fn handle_ack(&mut self, now: Time, ack: Ack) -> Result<(), Violation> {
-        let known = self.lanes[ack.lane.index()].acknowledge(ack.received)
-            && Class::ALL.iter().all(|class| {
-                let index = class.index();
-                self.outflow[index].acknowledged(ack.consumed[index], ack.window[index])
-            });
-        if !known {
-            return Err(Violation::AcknowledgedTooMuch { lane: ack.lane, received: ack.received });
-        }
-        self.admit(now);
-        Ok(())
-    }
-
-    fn handle_want(&mut self, class: Class, bytes: u64) {
-        if bytes > self.settings.limits.message {
-            self.denied(class, self.settings.limits.message);
-        } else if self.inflow[class.index()].want(bytes) {
-            self.events.push_back(Event::Reserve { class, bytes, essential: true });
-        } else {
-            self.acknowledge();
-        }
     }
 
     /// A cancellation may overtake its request: it is remembered until the request must have come.

@@ -9,7 +9,7 @@ use crate::Session;
 use crate::Time;
 use crate::limits::{MAX_CONTROL_MESSAGE, MAX_WINDOW};
 use crate::wire::Outgoing;
-use crate::wire::{Class, Command, Lane};
+use crate::wire::{Class, Lane};
 
 /// Unacknowledged bytes of express messages at most. They take no credit, since their handlers start at once.
 pub(super) const EXPRESS_WINDOW: u64 = 256 * 1024;
@@ -30,7 +30,8 @@ pub enum Execution {
 pub struct Request<T> {
     /// The encoded message.
     pub outgoing: Outgoing,
-    /// Whether it takes the control lane, past whatever waits.
+    /// Whether it takes the control lane, past whatever waits, as its envelope says. One of more than
+    /// [`MAX_CONTROL_MESSAGE`] takes its turn on the data lane.
     pub express: bool,
     /// What completes the call, if a reply is wanted.
     pub reply: Option<T>,
@@ -62,16 +63,17 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         if self.session().is_none() {
             return false;
         }
-        if express {
+        if express && cost <= MAX_CONTROL_MESSAGE as u64 {
             return self.pending_express.is_empty() && self.express_admits(cost);
         }
         self.pending[Class::Requests.index()].is_empty() && self.admits(Class::Requests, cost)
     }
 
-    /// Whether nothing of ours is under way to the peer: no call awaits its reply, nothing is unacknowledged. Then a
-    /// sender gains nothing by leaving its message to a batch.
+    /// Whether no request of ours but the newest is under way to the peer: no call awaits its reply, and what the peer
+    /// has not acknowledged, by ACK or by a reply, is at most one message. Then a sender gains nothing by leaving its
+    /// message to a batch.
     pub fn is_quiet(&self) -> bool {
-        self.in_flight.is_empty() && self.lanes.iter().all(|lane| lane.unacked_messages() <= 1)
+        self.in_flight.is_empty() && self.lanes.iter().map(LaneState::unacked_requests).sum::<usize>() <= 1
     }
 
     /// Sends a message, or queues it until there is room for it.
@@ -88,7 +90,8 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         if let Some(ticket) = request.reply {
             self.in_flight.insert(id, ticket, request.deadline);
         }
-        let entry = Entry::new(request.outgoing, Class::Requests, id, request.express, request.deadline);
+        let express = request.express && request.outgoing.cost() <= MAX_CONTROL_MESSAGE as u64;
+        let entry = Entry::new(request.outgoing, Class::Requests, id, express, request.deadline);
         let queue = if entry.express { &mut self.pending_express } else { &mut self.pending[0] };
         queue.push_back(entry);
         self.admit(now);
@@ -103,14 +106,13 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
 
     /// Has `ticket` told when the one-way message `id`, which waits, is accepted. It comes back if it does not wait.
     pub fn notify_acceptance(&mut self, id: u64, ticket: T) -> Option<T> {
-        let waiting = self.pending[0].iter_mut().chain(&mut self.pending_express).rev().find(|e| e.id == id);
-        match waiting {
-            Some(entry) => {
-                entry.accepted = Some(ticket);
-                None
+        for queue in [&mut self.pending[Class::Requests.index()], &mut self.pending_express] {
+            if let Ok(index) = queue.binary_search_by_key(&id, |entry| entry.id) {
+                queue[index].accepted = Some(ticket);
+                return None;
             }
-            None => Some(ticket),
         }
+        Some(ticket)
     }
 
     /// Sends the reply to a request that came in `session`. It is dropped and counted if that is over.
@@ -143,6 +145,10 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             self.enqueue(Lane::Control, entry);
         }
         for class in Class::ALL {
+            let head = self.pending[class.index()].front().map(Entry::cost);
+            if self.outflow[class.index()].must_retract(head) && self.is_up() {
+                self.commands.want(class, 0);
+            }
             while let Some(entry) = self.pending[class.index()].front() {
                 let cost = entry.cost();
                 if !self.admits(class, cost) {
@@ -174,7 +180,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
 
     fn ask_for_room(&mut self, class: Class, cost: u64) {
         if self.is_up() && !self.foreign && self.outflow[class.index()].must_ask(cost) {
-            Command::Want { class, bytes: cost }.encode(&mut self.commands);
+            self.commands.want(class, cost);
         }
     }
 
@@ -215,7 +221,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
     fn take_waiting(&mut self, id: u64) -> bool {
         let requests = &mut self.pending[Class::Requests.index()];
         for queue in [requests, &mut self.pending_express] {
-            if let Some(index) = queue.iter().position(|entry| entry.id == id) {
+            if let Ok(index) = queue.binary_search_by_key(&id, |entry| entry.id) {
                 queue.remove(index);
                 return true;
             }
@@ -238,15 +244,16 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         }
         if !self.foreign && self.session().is_some() {
             let after = self.lanes[Lane::Data.index()].count_at(id);
-            Command::Cancel { id, after }.encode(&mut self.commands);
+            self.commands.cancel(id, after);
         }
         Execution::MayHaveRun
     }
 
     /// The peer never takes a message as large as the one at the head of this class.
     pub(super) fn refuse_head(&mut self, class: Class, limit: u64) {
-        let queue = &mut self.pending[class.index()];
-        let Some(entry) = queue.pop_front_if(|entry| entry.cost() > limit) else { return };
+        let asked = self.outflow[class.index()].denied();
+        let refused = |entry: &mut Entry<T>| entry.cost() == asked && asked > limit;
+        let Some(entry) = self.pending[class.index()].pop_front_if(refused) else { return };
         let ticket = entry.accepted.or_else(|| self.in_flight.remove(entry.id));
         match ticket {
             Some(ticket) => {

@@ -1,0 +1,81 @@
+//! The commands that wait for the control lane. Each kind is kept at most once and encoded, with what is true by then,
+//! when the lane is polled: a peer that asks much and reads nothing costs no memory.
+
+use crate::limits::MAX_REMEMBERED_CANCELS;
+use crate::wire::{Class, Command};
+
+/// What is to be said on the control lane.
+#[derive(Debug, Default)]
+pub(super) struct Commands {
+    pub(super) acknowledge: bool,
+    pub(super) heart: bool,
+    pub(super) beat: bool,
+    pub(super) ping: bool,
+    pub(super) data: bool,
+    pub(super) leave: bool,
+    /// The context of the last ping.
+    pub(super) pong: Option<Vec<u8>>,
+    wants: [Option<u64>; 2],
+    denials: [Option<u64>; 2],
+    cancels: Vec<(u64, u64)>,
+}
+
+impl Commands {
+    pub(super) fn is_empty(&self) -> bool {
+        let flags = [self.acknowledge, self.heart, self.beat, self.ping, self.data, self.leave];
+        !flags.contains(&true)
+            && self.pong.is_none()
+            && self.wants == [None; 2]
+            && self.denials == [None; 2]
+            && self.cancels.is_empty()
+    }
+
+    pub(super) fn want(&mut self, class: Class, bytes: u64) {
+        self.wants[class.index()] = Some(bytes);
+    }
+
+    pub(super) fn deny(&mut self, class: Class, limit: u64) {
+        self.denials[class.index()] = Some(limit);
+    }
+
+    /// A cancellation is a courtesy: one too many is not said.
+    pub(super) fn cancel(&mut self, id: u64, after: u64) {
+        if self.cancels.len() < MAX_REMEMBERED_CANCELS {
+            self.cancels.push((id, after));
+        }
+    }
+
+    /// A new connection: what depends on the old one is left out, and said again by whom it concerns.
+    pub(super) fn renew(&mut self) {
+        let cancels = std::mem::take(&mut self.cancels);
+        *self = Commands { cancels, ..Commands::default() };
+    }
+
+    /// Appends what needs nothing but what is here, in the order in which it may be said: a denial goes before the
+    /// acknowledgement that shows what is left.
+    pub(super) fn encode(&mut self, out: &mut Vec<u8>) {
+        if std::mem::take(&mut self.ping) {
+            Command::Ping { ttl: 0, context: Vec::new() }.encode(out);
+        }
+        if let Some(context) = self.pong.take() {
+            Command::Pong { context }.encode(out);
+        }
+        if std::mem::take(&mut self.heart) {
+            Command::Heart.encode(out);
+        }
+        if std::mem::take(&mut self.data) {
+            Command::Data.encode(out);
+        }
+        for (id, after) in self.cancels.drain(..) {
+            Command::Cancel { id, after }.encode(out);
+        }
+        for class in Class::ALL {
+            if let Some(limit) = self.denials[class.index()].take() {
+                Command::Deny { class, limit }.encode(out);
+            }
+            if let Some(bytes) = self.wants[class.index()].take() {
+                Command::Want { class, bytes }.encode(out);
+            }
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Two links joined in memory: calls, order, lanes.
+
+mod pair;
+
+use mosaic_proto::wire::Lane;
+use pair::{A, B, Ended, Pair, Shape};
+
+#[test]
+fn a_call_ends_with_its_reply() {
+    let mut pair = Pair::new();
+    let tag = pair.call(A, 100);
+    pair.run();
+    assert_eq!(pair.sides[A].outcome(tag), Some(&Ended::Reply(tag)));
+    assert_eq!(pair.sides[A].ups, [false]);
+    assert_eq!(pair.sides[B].ups, [false]);
+    for side in [A, B] {
+        pair.sides[side].assert_drained(&pair.sides[1 - side]);
+    }
+}
