@@ -96,6 +96,13 @@ pub trait IntoArgs {
     fn into_args(self) -> Result<Encoded, EncodeError>;
 }
 
+/// What was encoded before is sent as it is: arguments that [`try_send`](crate::CommsManager::try_send) handed back.
+impl IntoArgs for Encoded {
+    fn into_args(self) -> Result<Encoded, EncodeError> {
+        Ok(self)
+    }
+}
+
 impl IntoArgs for Kwargs {
     fn into_args(self) -> Result<Encoded, EncodeError> {
         self.finish()

@@ -114,6 +114,8 @@ pub enum Outcome<B: AsRef<[u8]>> {
     },
     /// The peer will never take a message of this size.
     TooLarge {
+        /// What the message costs, in bytes.
+        size: u64,
         /// What it takes at most, in bytes.
         limit: u64,
     },

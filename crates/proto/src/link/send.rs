@@ -254,10 +254,11 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         let asked = self.outflow[class.index()].denied();
         let refused = |entry: &mut Entry<T>| entry.cost() == asked && asked > limit;
         let Some(entry) = self.pending[class.index()].pop_front_if(refused) else { return };
+        let size = entry.cost();
         let ticket = entry.accepted.or_else(|| self.in_flight.remove(entry.id));
         match ticket {
             Some(ticket) => {
-                self.events.push_back(Event::Outcome { ticket, outcome: Outcome::TooLarge { limit } });
+                self.events.push_back(Event::Outcome { ticket, outcome: Outcome::TooLarge { size, limit } });
             }
             None if class == Class::Replies => {
                 let Some(session) = self.session() else { return };

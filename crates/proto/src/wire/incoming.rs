@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use bytes::Bytes;
+
 use crate::limits::MESSAGE_OVERHEAD;
 use crate::wire::{Envelope, WireError};
 
@@ -66,6 +68,11 @@ impl<B: AsRef<[u8]>> Incoming<B> {
         std::mem::take(&mut self.buffers)
     }
 
+    /// Takes the message apart without a copy.
+    pub fn into_head(self) -> Head<B> {
+        Head { bytes: self.head.into(), envelope_end: self.envelope_end, large_body: self.large_body }
+    }
+
     /// What the message costs of its window. It does not change when buffers are taken out.
     pub fn cost(&self) -> u64 {
         self.cost
@@ -74,6 +81,28 @@ impl<B: AsRef<[u8]>> Incoming<B> {
     /// Whether an empty frame came before the envelope, as from a REQ socket; its replies need one too.
     pub fn delimited(&self) -> bool {
         self.delimited
+    }
+}
+
+/// The envelope and the body of a message that was taken apart.
+pub struct Head<B> {
+    bytes: Bytes,
+    envelope_end: usize,
+    large_body: Option<B>,
+}
+
+impl<B: AsRef<[u8]> + Send + 'static> Head<B> {
+    /// What the message is.
+    pub fn envelope(&self) -> Envelope<'_> {
+        Envelope::decode(&self.bytes[..self.envelope_end]).expect("the envelope was checked on receipt")
+    }
+
+    /// The body, without a copy.
+    pub fn take_body(&mut self) -> Bytes {
+        match self.large_body.take() {
+            Some(body) => Bytes::from_owner(body),
+            None => self.bytes.slice(self.envelope_end..),
+        }
     }
 }
 

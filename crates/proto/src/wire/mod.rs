@@ -19,7 +19,7 @@ pub use envelope::{Codec, Envelope, Kind, Target, stamp_remaining};
 pub use error::WireError;
 pub use frame::FrameHeader;
 pub use greeting::{GREETING_LEN, check_greeting, greeting};
-pub use incoming::{Buffers, Incoming};
+pub use incoming::{Buffers, Head, Incoming};
 pub use outgoing::{Body, Outgoing, Piece};
 pub use ready::{MosaicReady, Ready, VERSION};
 pub use receiver::{Item, Receiver};

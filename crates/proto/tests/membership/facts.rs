@@ -14,7 +14,7 @@ fn uid(text: &str) -> Uid {
 }
 
 fn place(instance: u64) -> Place {
-    Place { address: "10.0.0.1".into(), port: 7000, instance: Instance::new(instance) }
+    Place { address: "10.0.0.1".into(), port: 7000, instance: Instance(instance) }
 }
 
 fn machine(name: &str, instance: u64) -> Membership {
@@ -37,7 +37,7 @@ fn killed() -> Reason {
 fn joined(others: &[(&str, u64)]) -> Membership {
     let mut worker = machine("worker:0", 100);
     worker.introduce(&uid("monitor"));
-    worker.link_up(START, &uid("monitor"), Instance::new(1), Some(place(1)));
+    worker.link_up(START, &uid("monitor"), Instance(1), Some(place(1)));
     let mut network = vec![(uid("monitor"), place(1)), (uid("worker:0"), place(100))];
     network.extend(others.iter().map(|(name, instance)| (uid(name), place(*instance))));
     worker.shake(START, &uid("monitor"), network, Part::Last);
@@ -86,12 +86,12 @@ fn a_newcomer_is_not_told_again_what_its_shake_held_and_misses_nothing_after_it(
     let mut monitor = machine("monitor", 1);
     monitor.hand(START, &uid("worker:0"), place(2));
     monitor.hand(START, &uid("worker:1"), place(3));
-    monitor.link_ended(START, &uid("worker:0"), Instance::new(2), killed(), Verdict::Dead);
+    monitor.link_ended(START, &uid("worker:0"), Instance(2), killed(), Verdict::Dead);
     monitor.hand(START, &uid("worker:2"), place(4));
     effects(&mut monitor);
     monitor.handle_timeout(START + NEWS_DELAY);
     let sent = effects(&mut monitor);
-    let gone = vec![(uid("worker:0"), Instance::new(2), killed())];
+    let gone = vec![(uid("worker:0"), Instance(2), killed())];
     assert_eq!(news(&sent, "worker:1"), [News { gone, joined: vec![(uid("worker:2"), place(4))] }]);
     assert_eq!(news(&sent, "worker:2"), []);
     assert_eq!(news(&sent, "worker:0"), []);
@@ -102,7 +102,7 @@ fn a_long_shake_comes_in_parts_of_which_one_is_the_last() {
     let address = "a".repeat(MAX_ADDRESS);
     let mut monitor = machine("monitor", 1);
     for number in 0..1000 {
-        let place = Place { address: address.clone(), port: 7000, instance: Instance::new(number + 2) };
+        let place = Place { address: address.clone(), port: 7000, instance: Instance(number + 2) };
         monitor.connect(START, &uid("head"), &uid(&format!("worker:{number}")), place, Notify::Others);
     }
     effects(&mut monitor);
@@ -133,17 +133,14 @@ fn a_uid_changes_hands_only_after_its_holder_is_gone() {
     let why = Refusal::Taken { holder: place(2) };
     let shown = "the uid is held by instance 0000000000000002 at 10.0.0.1:7000";
     assert_eq!(why.to_string(), shown);
-    assert_eq!(
-        effects(&mut monitor),
-        [Effect::Refuse { to: worker.clone(), instance: Instance::new(3), why }]
-    );
+    assert_eq!(effects(&mut monitor), [Effect::Refuse { to: worker.clone(), instance: Instance(3), why }]);
 
-    monitor.link_ended(START, &worker, Instance::new(2), killed(), Verdict::Dead);
+    monitor.link_ended(START, &worker, Instance(2), killed(), Verdict::Dead);
     monitor.hand(START, &worker, place(3));
     let happened = effects(&mut monitor);
     assert!(matches!(happened[0], Effect::Disconnected { .. }));
     assert!(matches!(happened[1], Effect::Connected { .. }));
-    assert!(monitor.topology().holds("worker:0", Instance::new(3)));
+    assert!(monitor.topology().holds("worker:0", Instance(3)));
 }
 
 #[test]
@@ -151,9 +148,9 @@ fn a_ghost_learns_from_the_monitor_that_it_was_declared_dead() {
     let mut monitor = machine("monitor", 1);
     let worker = uid("worker:0");
     monitor.hand(START, &worker, place(100));
-    monitor.link_ended(START, &worker, Instance::new(100), killed(), Verdict::Dead);
+    monitor.link_ended(START, &worker, Instance(100), killed(), Verdict::Dead);
     effects(&mut monitor);
-    monitor.link_up(START, &worker, Instance::new(100), Some(place(100)));
+    monitor.link_up(START, &worker, Instance(100), Some(place(100)));
     let said = effects(&mut monitor);
     assert!(matches!(&said[1], Effect::Refuse { why: Refusal::Dead { .. }, .. }), "{said:?}");
 
@@ -166,8 +163,8 @@ fn a_ghost_learns_from_the_monitor_that_it_was_declared_dead() {
 fn only_the_monitor_and_only_ones_own_instance_can_condemn() {
     let mut worker = joined(&[("worker:1", 2)]);
     let me = uid("worker:0");
-    worker.disconnect(START, &uid("worker:1"), &me, Instance::new(100), killed(), Notify::Nobody);
-    worker.disconnect(START, &uid("monitor"), &me, Instance::new(99), killed(), Notify::Nobody);
+    worker.disconnect(START, &uid("worker:1"), &me, Instance(100), killed(), Notify::Nobody);
+    worker.disconnect(START, &uid("monitor"), &me, Instance(99), killed(), Notify::Nobody);
     assert_eq!(effects(&mut worker), []);
     assert!(worker.connected("worker:0"));
 }
@@ -175,7 +172,7 @@ fn only_the_monitor_and_only_ones_own_instance_can_condemn() {
 #[test]
 fn hearsay_ends_nobody() {
     let mut worker = joined(&[("worker:1", 2), ("worker:2", 3)]);
-    worker.disconnect(START, &uid("worker:1"), &uid("worker:2"), Instance::new(3), killed(), Notify::Nobody);
+    worker.disconnect(START, &uid("worker:1"), &uid("worker:2"), Instance(3), killed(), Notify::Nobody);
     assert_eq!(effects(&mut worker), []);
     assert!(worker.connected("worker:2"));
     assert_eq!(worker.ignored().hearsay, 1);
@@ -187,10 +184,10 @@ fn unreachable_is_noted_and_told_to_nobody() {
         machine.hand(START, &uid("worker:1"), place(2));
         machine.handle_timeout(START + NEWS_DELAY);
         effects(&mut machine);
-        machine.link_ended(START, &uid("worker:1"), Instance::new(2), silent(), Verdict::Unreachable);
+        machine.link_ended(START, &uid("worker:1"), Instance(2), silent(), Verdict::Unreachable);
         assert_eq!(effects(&mut machine), []);
         assert!(machine.connected("worker:1") && machine.unreachable("worker:1"));
-        machine.link_up(START, &uid("worker:1"), Instance::new(2), None);
+        machine.link_up(START, &uid("worker:1"), Instance(2), None);
         assert!(!machine.unreachable("worker:1"));
     }
 }
@@ -199,14 +196,14 @@ fn unreachable_is_noted_and_told_to_nobody() {
 fn a_death_that_a_member_proves_is_reported_unless_the_monitor_says_it_first() {
     let mut worker = joined(&[("worker:1", 2), ("worker:2", 3)]);
     for (name, instance) in [("worker:1", 2), ("worker:2", 3)] {
-        worker.link_ended(START, &uid(name), Instance::new(instance), killed(), Verdict::Dead);
+        worker.link_ended(START, &uid(name), Instance(instance), killed(), Verdict::Dead);
     }
     assert_eq!(worker.poll_timeout(), Some(START + REPORT_DELAY));
-    let said = News { gone: vec![(uid("worker:2"), Instance::new(3), killed())], joined: Vec::new() };
+    let said = News { gone: vec![(uid("worker:2"), Instance(3), killed())], joined: Vec::new() };
     worker.news(START, &uid("monitor"), &said);
     assert_eq!(effects(&mut worker).len(), 2, "two disconnections, each once");
     worker.handle_timeout(START + REPORT_DELAY);
-    let report = News { gone: vec![(uid("worker:1"), Instance::new(2), killed())], joined: Vec::new() };
+    let report = News { gone: vec![(uid("worker:1"), Instance(2), killed())], joined: Vec::new() };
     assert_eq!(news(&effects(&mut worker), "monitor"), [report]);
     assert_eq!(worker.poll_timeout(), None);
 }
@@ -217,7 +214,7 @@ fn a_reported_death_ends_the_link_and_condemns_its_runtime() {
     monitor.hand(START, &uid("worker:0"), place(2));
     monitor.hand(START, &uid("worker:1"), place(3));
     effects(&mut monitor);
-    let gone = vec![(uid("worker:1"), Instance::new(3), killed())];
+    let gone = vec![(uid("worker:1"), Instance(3), killed())];
     let report = News { gone, joined: Vec::new() };
     monitor.news(START, &uid("worker:0"), &report);
     monitor.news(START, &uid("worker:0"), &report);
@@ -229,8 +226,8 @@ fn a_reported_death_ends_the_link_and_condemns_its_runtime() {
 #[test]
 fn a_caller_that_nobody_heard_of_is_connected_and_shaken_once_the_monitor_vouches() {
     let mut worker = joined(&[]);
-    worker.link_up(START, &uid("worker:1"), Instance::new(2), None);
-    let unknown = Place::unknown(Instance::new(2));
+    worker.link_up(START, &uid("worker:1"), Instance(2), None);
+    let unknown = Place::unknown(Instance(2));
     assert_eq!(effects(&mut worker), [Effect::Connected { uid: uid("worker:1"), place: unknown }]);
     assert!(worker.connected("worker:1") && !worker.shaken("worker:1"));
     assert_eq!(worker.who("worker:1"), None);
@@ -246,16 +243,16 @@ fn a_caller_that_nobody_heard_of_is_connected_and_shaken_once_the_monitor_vouche
 fn a_caller_whose_uid_is_held_waits_for_the_news() {
     let mut worker = joined(&[("worker:1", 2)]);
     let caller = uid("worker:1");
-    worker.link_up(START, &caller, Instance::new(3), Some(place(3)));
+    worker.link_up(START, &caller, Instance(3), Some(place(3)));
     worker.hand(START, &caller, place(3));
     assert_eq!(effects(&mut worker), []);
 
-    let gone = vec![(caller.clone(), Instance::new(2), killed())];
+    let gone = vec![(caller.clone(), Instance(2), killed())];
     worker.news(START, &uid("monitor"), &News { gone, joined: vec![(caller.clone(), place(3))] });
     let happened = effects(&mut worker);
-    assert!(matches!(&happened[0], Effect::End { instance, .. } if *instance == Instance::new(2)));
+    assert!(matches!(&happened[0], Effect::End { instance, .. } if *instance == Instance(2)));
     assert!(matches!(&happened[1], Effect::Disconnected { .. }));
-    assert!(matches!(&happened[2], Effect::Connected { place, .. } if place.instance == Instance::new(3)));
+    assert!(matches!(&happened[2], Effect::Connected { place, .. } if place.instance == Instance(3)));
     assert!(matches!(&happened[3], Effect::Send { message: Notice::Shake { .. }, .. }), "{happened:?}");
     assert_eq!(happened.len(), 4);
 }
@@ -263,11 +260,11 @@ fn a_caller_whose_uid_is_held_waits_for_the_news() {
 #[test]
 fn a_caller_whose_uid_stays_held_is_turned_away_in_time() {
     let mut worker = joined(&[("worker:1", 2)]);
-    worker.link_up(START, &uid("worker:1"), Instance::new(3), Some(place(3)));
+    worker.link_up(START, &uid("worker:1"), Instance(3), Some(place(3)));
     assert_eq!(worker.poll_timeout(), Some(START + CLAIM_WAIT));
     worker.handle_timeout(START + CLAIM_WAIT);
     let why = Refusal::Taken { holder: place(2) };
-    let refused = Effect::Refuse { to: uid("worker:1"), instance: Instance::new(3), why };
+    let refused = Effect::Refuse { to: uid("worker:1"), instance: Instance(3), why };
     assert_eq!(effects(&mut worker), [refused]);
     assert_eq!(worker.poll_timeout(), None);
 }
@@ -275,10 +272,10 @@ fn a_caller_whose_uid_stays_held_is_turned_away_in_time() {
 #[test]
 fn nobody_can_claim_ones_own_uid() {
     let mut worker = machine("worker:0", 100);
-    worker.link_up(START, &uid("worker:0"), Instance::new(3), Some(place(3)));
+    worker.link_up(START, &uid("worker:0"), Instance(3), Some(place(3)));
     worker.hand(START, &uid("worker:0"), place(3));
     let why = Refusal::Taken { holder: place(100) };
-    let refused = Effect::Refuse { to: uid("worker:0"), instance: Instance::new(3), why };
+    let refused = Effect::Refuse { to: uid("worker:0"), instance: Instance(3), why };
     assert_eq!(effects(&mut worker), [refused.clone(), refused]);
     worker.news(
         START,
@@ -286,19 +283,19 @@ fn nobody_can_claim_ones_own_uid() {
         &News { gone: Vec::new(), joined: vec![(uid("worker:0"), place(3))] },
     );
     assert_eq!(effects(&mut worker), []);
-    assert!(worker.topology().holds("worker:0", Instance::new(100)));
+    assert!(worker.topology().holds("worker:0", Instance(100)));
 }
 
 #[test]
 fn a_monitor_that_returns_adds_to_what_is_known_for_a_grace_time() {
     let mut worker = joined(&[("worker:1", 2), ("worker:2", 3), ("worker:3", 4)]);
     let monitor = uid("monitor");
-    worker.link_up(START, &uid("worker:2"), Instance::new(3), None);
-    worker.link_ended(START, &monitor, Instance::new(1), killed(), Verdict::Dead);
+    worker.link_up(START, &uid("worker:2"), Instance(3), None);
+    worker.link_ended(START, &monitor, Instance(1), killed(), Verdict::Dead);
     effects(&mut worker);
     assert_eq!(worker.poll_timeout(), None, "without a monitor everybody keeps what they know");
 
-    worker.link_up(START, &monitor, Instance::new(9), Some(place(9)));
+    worker.link_up(START, &monitor, Instance(9), Some(place(9)));
     let hands = effects(&mut worker);
     assert!(hands.iter().any(|effect| matches!(effect, Effect::Send { message: Notice::Hand { .. }, .. })));
     worker.shake(START, &monitor, vec![(monitor.clone(), place(9)), (uid("worker:1"), place(2))], Part::Last);
@@ -306,12 +303,12 @@ fn a_monitor_that_returns_adds_to_what_is_known_for_a_grace_time() {
     assert_eq!(worker.topology().len(), 5);
 
     worker.handle_timeout(START + TOPOLOGY_GRACE);
-    let (instance, reason) = (Instance::new(4), Reason::Forgotten);
+    let (instance, reason) = (Instance(4), Reason::Forgotten);
     assert_eq!(effects(&mut worker), [Effect::Disconnected { uid: uid("worker:3"), instance, reason }]);
     assert!(worker.connected("worker:2"), "its link is up");
 
     let later = START + TOPOLOGY_GRACE + Duration::from_secs(1);
-    worker.link_ended(later, &uid("worker:2"), Instance::new(3), silent(), Verdict::Unreachable);
+    worker.link_ended(later, &uid("worker:2"), Instance(3), silent(), Verdict::Unreachable);
     assert!(!worker.connected("worker:2"));
 }
 
@@ -319,8 +316,8 @@ fn a_monitor_that_returns_adds_to_what_is_known_for_a_grace_time() {
 fn after_a_lost_session_the_shake_says_who_went_meanwhile() {
     let mut worker = joined(&[("worker:1", 2)]);
     let monitor = uid("monitor");
-    worker.link_ended(START, &monitor, Instance::new(1), silent(), Verdict::Unreachable);
-    worker.link_up(START, &monitor, Instance::new(1), None);
+    worker.link_ended(START, &monitor, Instance(1), silent(), Verdict::Unreachable);
+    worker.link_up(START, &monitor, Instance(1), None);
     worker.shake(START, &monitor, vec![(monitor.clone(), place(1))], Part::Last);
     assert!(!worker.connected("worker:1"), "this monitor had vouched for it and does so no more");
 }
@@ -329,10 +326,10 @@ fn after_a_lost_session_the_shake_says_who_went_meanwhile() {
 fn a_monitor_that_came_back_is_told_who_died_before() {
     let mut worker = joined(&[("worker:1", 2)]);
     let monitor = uid("monitor");
-    let gone = vec![(uid("worker:1"), Instance::new(2), killed())];
+    let gone = vec![(uid("worker:1"), Instance(2), killed())];
     worker.news(START, &monitor, &News { gone: gone.clone(), joined: Vec::new() });
-    worker.link_ended(START, &monitor, Instance::new(1), killed(), Verdict::Dead);
-    worker.link_up(START, &monitor, Instance::new(9), None);
+    worker.link_ended(START, &monitor, Instance(1), killed(), Verdict::Dead);
+    worker.link_up(START, &monitor, Instance(9), None);
     worker.shake(START, &monitor, vec![(monitor.clone(), place(9)), (uid("worker:1"), place(2))], Part::Last);
     effects(&mut worker);
     assert!(!worker.connected("worker:1"));

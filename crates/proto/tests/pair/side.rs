@@ -315,7 +315,7 @@ fn ended(outcome: Outcome<Vec<u8>>) -> Ended {
         Outcome::Accepted => Ended::Accepted,
         Outcome::Timeout(execution) => Ended::Timeout(execution),
         Outcome::Disconnected { reason, execution } => Ended::Disconnected(reason, execution),
-        Outcome::TooLarge { limit } => Ended::TooLarge(limit),
+        Outcome::TooLarge { limit, .. } => Ended::TooLarge(limit),
         other => panic!("{other:?} is new"),
     }
 }

@@ -1,0 +1,326 @@
+//! What the managers of one process share: I/O threads, an executor where the program has none, a pool of receive
+//! buffers and the memory budget. A simulated context stands for them on a virtual clock, without sockets or threads.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::thread;
+
+use mosaic_proto::link::Budget;
+use mosaic_proto::{HostId, Time};
+use parking_lot::Mutex;
+use tokio::runtime::{Builder, Handle, Runtime as Executor};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::link::Link;
+use crate::pool::{DEFAULT_KEEP, Pool};
+use crate::transport::{memory, simulated};
+
+/// I/O threads of a context by default. One reads and writes faster than two cores can compute with what it brings.
+const IO_THREADS: usize = 1;
+
+/// The memory budget where the system doesn't say how much memory it has.
+const FALLBACK_BUDGET: u64 = 4 << 30;
+
+/// What the managers of one process share. Clones share it; its threads end with the last of them and of the managers.
+///
+/// # Example
+/// ```
+/// use mosaic_comms::Context;
+/// let context = Context::builder().io_threads(2).budget(1 << 30).build()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Context(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    pid: u32,
+    io: Vec<IoThread>,
+    next_io: AtomicUsize,
+    executor: OnceLock<OwnExecutor>,
+    pool: Pool,
+    budget: Mutex<Budget<Waiting>>,
+    registry: Arc<memory::Registry>,
+    network: Option<Arc<simulated::Network>>,
+    random: Mutex<fastrand::Rng>,
+    origin: Instant,
+    host: HostId,
+    pid_namespace: u64,
+}
+
+/// A link that waits for its turn at the budget.
+#[derive(Debug, Clone)]
+pub(crate) struct Waiting {
+    pub(crate) number: u64,
+    pub(crate) link: Weak<Link>,
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Waiting) -> bool {
+        self.number == other.number
+    }
+}
+
+/// Makes a [`Context`] with other settings than the default ones.
+#[derive(Debug, Clone)]
+pub struct ContextBuilder {
+    io_threads: usize,
+    keep: usize,
+    budget: u64,
+}
+
+impl ContextBuilder {
+    /// Threads that read, write and keep the time of all links. Default 1; more help where many links carry much.
+    #[must_use]
+    pub fn io_threads(mut self, threads: usize) -> Self {
+        self.io_threads = threads.max(1);
+        self
+    }
+
+    /// Bytes of idle receive buffers that are kept for use again. Default 256 MiB; fewer save memory, and cost page
+    /// faults when large arrays come.
+    #[must_use]
+    pub fn keep_buffers(mut self, bytes: usize) -> Self {
+        self.keep = bytes;
+        self
+    }
+
+    /// Bytes that all peers together may have under way to this process beyond their initial windows: half for
+    /// requests, half for replies. Default: half of the memory of the machine. No message may cost more than half.
+    #[must_use]
+    pub fn budget(mut self, bytes: u64) -> Self {
+        self.budget = bytes;
+        self
+    }
+
+    /// Starts the I/O threads.
+    ///
+    /// # Errors
+    /// What the system says if it gives no thread or no epoll instance.
+    pub fn build(self) -> std::io::Result<Context> {
+        let io = (0..self.io_threads).map(IoThread::start).collect::<std::io::Result<Vec<_>>>()?;
+        let seed = fastrand::u64(..) ^ u64::from(std::process::id()).rotate_left(32);
+        Ok(Context(Arc::new(Inner::new(self, io, None, seed))))
+    }
+}
+
+impl Inner {
+    fn new(
+        settings: ContextBuilder,
+        io: Vec<IoThread>,
+        network: Option<Arc<simulated::Network>>,
+        seed: u64,
+    ) -> Inner {
+        Inner {
+            pid: std::process::id(),
+            io,
+            next_io: AtomicUsize::new(0),
+            executor: OnceLock::new(),
+            pool: Pool::new(settings.keep),
+            budget: Mutex::new(Budget::new(settings.budget)),
+            registry: Arc::default(),
+            network,
+            random: Mutex::new(fastrand::Rng::with_seed(seed)),
+            origin: Instant::now(),
+            host: host_id(),
+            pid_namespace: pid_namespace(),
+        }
+    }
+}
+
+impl Context {
+    /// Starts to make a context of one's own.
+    pub fn builder() -> ContextBuilder {
+        ContextBuilder { io_threads: IO_THREADS, keep: DEFAULT_KEEP, budget: default_budget() }
+    }
+
+    /// The context that all managers of this process share unless they are given another. A forked child gets a new
+    /// one.
+    ///
+    /// # Errors
+    /// See [`ContextBuilder::build`].
+    pub fn global() -> std::io::Result<Context> {
+        static GLOBAL: Mutex<Weak<Inner>> = Mutex::new(Weak::new());
+        let mut global = GLOBAL.lock();
+        match global.upgrade() {
+            Some(inner) if inner.pid == std::process::id() => Ok(Context(inner)),
+            _ => {
+                let context = Context::builder().build()?;
+                *global = Arc::downgrade(&context.0);
+                Ok(context)
+            }
+        }
+    }
+
+    /// A context on the virtual clock of the current executor, which should be of one thread and paused: managers in
+    /// it are joined by a network in memory whose delays follow from `seed`.
+    ///
+    /// # Panics
+    /// Outside of a tokio executor.
+    ///
+    /// # Example
+    /// ```
+    /// use mosaic_comms::Context;
+    /// let executor = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+    /// let context = executor.block_on(async { Context::simulated(7) });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn simulated(seed: u64) -> Context {
+        let network = Arc::new(simulated::Network::new(seed));
+        let io = vec![IoThread { handle: Handle::current(), stop: None }];
+        Context(Arc::new(Inner::new(Context::builder().budget(1 << 30), io, Some(network), seed)))
+    }
+
+    /// Cuts every connection of a simulated context; without effect on others. New ones can be made at once.
+    pub fn cut_connections(&self) {
+        if let Some(network) = self.network() {
+            network.cut();
+        }
+    }
+
+    /// How long bytes travel in a simulated context: `base`, and up to `spread` more. Without effect on others.
+    pub fn set_delay(&self, base: std::time::Duration, spread: std::time::Duration) {
+        if let Some(network) = self.network() {
+            network.set_delay(simulated::Delay { base, spread });
+        }
+    }
+
+    /// The pool that received arrays are kept in.
+    pub fn pool(&self) -> &Pool {
+        &self.0.pool
+    }
+
+    /// Bytes that are lent to peers beyond their initial windows now.
+    pub fn lent(&self) -> u64 {
+        self.0.budget.lock().lent()
+    }
+
+    pub(crate) fn budget(&self) -> &Mutex<Budget<Waiting>> {
+        &self.0.budget
+    }
+
+    pub(crate) fn registry(&self) -> &Arc<memory::Registry> {
+        &self.0.registry
+    }
+
+    pub(crate) fn network(&self) -> Option<&Arc<simulated::Network>> {
+        self.0.network.as_ref()
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        Time::from_origin(self.0.origin.elapsed())
+    }
+
+    /// The executor's moment for the protocol's.
+    pub(crate) fn instant(&self, time: Time) -> Instant {
+        self.0.origin + time.since_origin()
+    }
+
+    pub(crate) fn time(&self, instant: Instant) -> Time {
+        Time::from_origin(instant.saturating_duration_since(self.0.origin))
+    }
+
+    /// A random number that nobody else draws; 0 is left out, since it means none on the wire.
+    pub(crate) fn draw(&self) -> u64 {
+        self.0.random.lock().u64(1..)
+    }
+
+    pub(crate) fn host(&self) -> (HostId, u64) {
+        (self.0.host, self.0.pid_namespace)
+    }
+
+    /// The I/O thread that the next manager or link belongs to.
+    pub(crate) fn next_io(&self) -> Handle {
+        let next = self.0.next_io.fetch_add(1, Ordering::Relaxed);
+        self.0.io[next % self.0.io.len()].handle.clone()
+    }
+
+    /// The executor for programs that have none; in a simulation, the one there is.
+    pub(crate) fn executor(&self) -> std::io::Result<Handle> {
+        if self.0.network.is_some() {
+            return Ok(self.0.io[0].handle.clone());
+        }
+        if let Some(executor) = self.0.executor.get() {
+            return Ok(executor.handle());
+        }
+        let executor = Builder::new_multi_thread().thread_name("mosaic-executor").enable_all().build()?;
+        Ok(self.0.executor.get_or_init(|| OwnExecutor(Some(executor))).handle())
+    }
+}
+
+/// A thread that runs nothing but the links' pumps, their timers and membership.
+#[derive(Debug)]
+struct IoThread {
+    handle: Handle,
+    stop: Option<oneshot::Sender<()>>,
+}
+
+impl IoThread {
+    fn start(number: usize) -> std::io::Result<IoThread> {
+        let reactor = Builder::new_current_thread().enable_all().build()?;
+        let handle = reactor.handle().clone();
+        let (stop, stopped) = oneshot::channel::<()>();
+        thread::Builder::new().name(format!("mosaic-io-{number}")).spawn(move || {
+            // The sender is dropped with the context: that too is the end.
+            let _ = reactor.block_on(stopped);
+        })?;
+        Ok(IoThread { handle, stop: Some(stop) })
+    }
+}
+
+impl Drop for IoThread {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            // The thread may be the one that drops us, so it is told and not joined.
+            let _ = stop.send(());
+        }
+    }
+}
+
+/// An executor that may be dropped anywhere, also on its own threads.
+#[derive(Debug)]
+struct OwnExecutor(Option<Executor>);
+
+impl OwnExecutor {
+    fn handle(&self) -> Handle {
+        self.0.as_ref().map(|executor| executor.handle().clone()).expect("it is taken out on drop only")
+    }
+}
+
+impl Drop for OwnExecutor {
+    fn drop(&mut self) {
+        if let Some(executor) = self.0.take() {
+            executor.shutdown_background();
+        }
+    }
+}
+
+/// Spawns on `handle` and doesn't wait for the end; the task ends by its own condition or by the manager's stop.
+pub(crate) fn spawn_on<F>(handle: &Handle, task: F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    drop(handle.spawn(task));
+}
+
+/// What tells this boot of this machine from all others; zeros where the system doesn't say.
+fn host_id() -> HostId {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits: String = boot.chars().filter(char::is_ascii_hexdigit).collect();
+    HostId(u128::from_str_radix(&digits, 16).unwrap_or(0).to_be_bytes())
+}
+
+/// The namespace that process ids belong to; 0 where the system doesn't say.
+fn pid_namespace() -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self/ns/pid").map_or(0, |metadata| metadata.ino())
+}
+
+fn default_budget() -> u64 {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kibibytes = total.and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kibibytes.map_or(FALLBACK_BUDGET, |kibibytes| kibibytes * 1024 / 2)
+}

@@ -1,0 +1,449 @@
+//! The one place where a received message becomes a call.
+//!
+//! Each peer has an inbox and one dispatcher, which takes its requests in order and polls each handler once in place:
+//! what is ready at once never becomes a task, and what was sent first starts first. A pending handler is spawned.
+//! Express requests have no order and are spawned at once.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use futures_util::FutureExt;
+use mosaic_proto::wire::{Body, Codec, Envelope, Incoming, Kind, Lane, Outgoing};
+use mosaic_proto::{Session, Uid};
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, TryAcquireError, mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug, warn};
+
+use crate::args::Args;
+use crate::encode::{Encoded, encode_value};
+use crate::error::{HandlerError, RemoteError};
+use crate::link::{Link, Write};
+use crate::manager::Shared;
+use crate::message::{Message, Origin};
+use crate::pool::Buffer;
+use crate::runtime::{Call, HandlerResult, Handling};
+
+/// Requests that a dispatcher takes before the replies to them are written at the latest.
+const BATCH: usize = 64;
+
+tokio::task_local! {
+    /// How deep the handler that runs now is nested: calls that it makes are one deeper.
+    static DEPTH: u8;
+}
+
+/// The depth of a request that is made here and now.
+pub(crate) fn depth_of_requests() -> u8 {
+    DEPTH.try_with(|depth| depth.saturating_add(1)).unwrap_or(0)
+}
+
+/// Whether this is the code of a handler.
+pub(crate) fn is_in_handler() -> bool {
+    DEPTH.try_with(|_| ()).is_ok()
+}
+
+/// What has come from one peer and has not been started.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    gate: Mutex<Gate>,
+    /// Started with the first message. Its queue is bounded by the window of the link, in bytes.
+    dispatcher: OnceLock<mpsc::UnboundedSender<Turn>>,
+    /// Requests that were given up before their turn.
+    cancelled: Mutex<BTreeSet<u64>>,
+    last_started: AtomicU64,
+}
+
+/// Messages are held until the peer's arrival was announced; then they go to the dispatcher, or to those who `recv`.
+#[derive(Debug, Default)]
+struct Gate {
+    open: bool,
+    held: VecDeque<Message>,
+}
+
+/// What a dispatcher gets to do, in order.
+#[derive(Debug)]
+enum Turn {
+    Serve(Message),
+    /// Everything before this has been started.
+    Tell(oneshot::Sender<()>),
+    End,
+}
+
+impl Inbox {
+    pub(crate) fn receive(&self, shared: &Arc<Shared>, message: Message) {
+        let mut gate = self.gate.lock();
+        if gate.open {
+            self.pass_on(shared, message);
+        } else {
+            gate.held.push_back(message);
+        }
+    }
+
+    /// Lets messages through, those that were held first.
+    pub(crate) fn open(&self, shared: &Arc<Shared>) {
+        let mut gate = self.gate.lock();
+        gate.open = true;
+        gate.held.drain(..).for_each(|message| self.pass_on(shared, message));
+    }
+
+    /// To those who pull messages, or to the dispatcher. The gate stays locked meanwhile, which keeps the order.
+    fn pass_on(&self, shared: &Arc<Shared>, message: Message) {
+        if let Some(message) = shared.intake.keep(message) {
+            self.dispatch(shared, message);
+        }
+    }
+
+    /// Queues a message for the dispatcher.
+    pub(crate) fn dispatch(&self, shared: &Arc<Shared>, message: Message) {
+        let dispatcher = self.dispatcher.get_or_init(|| {
+            let (sender, receiver) = mpsc::unbounded_channel();
+            shared.handlers.spawn_on(run(shared.clone(), receiver), &shared.executor);
+            sender
+        });
+        // A dispatcher ends with its link or the manager; what comes then is answered by that end.
+        let _ = dispatcher.send(Turn::Serve(message));
+    }
+
+    /// Ends once everything that is queued now has been started.
+    pub(crate) async fn drained(&self) {
+        let Some(dispatcher) = self.dispatcher.get() else { return };
+        let (tell, told) = oneshot::channel();
+        if dispatcher.send(Turn::Tell(tell)).is_ok() {
+            // An error means that the dispatcher has ended, and nothing will be started.
+            let _ = told.await;
+        }
+    }
+
+    /// Lets the dispatcher end once it has started what is queued.
+    pub(crate) fn close(&self) {
+        if let Some(dispatcher) = self.dispatcher.get() {
+            // An error means that it has ended.
+            let _ = dispatcher.send(Turn::End);
+        }
+    }
+
+    pub(crate) fn cancel(&self, id: u64) {
+        if id > self.last_started.load(Ordering::Acquire) {
+            self.cancelled.lock().insert(id);
+        }
+    }
+
+    /// Notes that a request has its turn; false if it was given up.
+    fn start(&self, id: u64) -> bool {
+        self.last_started.fetch_max(id, Ordering::AcqRel);
+        let mut cancelled = self.cancelled.lock();
+        let wanted = !cancelled.remove(&id);
+        while cancelled.first().is_some_and(|&first| first < id) {
+            cancelled.pop_first();
+        }
+        wanted
+    }
+}
+
+async fn run(shared: Arc<Shared>, mut turns: mpsc::UnboundedReceiver<Turn>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while turns.recv_many(&mut batch, BATCH).await > 0 {
+        let mut last: Option<Arc<Link>> = None;
+        for turn in batch.drain(..) {
+            match turn {
+                Turn::Serve(message) => {
+                    if let Origin::Link { link, .. } = &message.origin {
+                        last = Some(link.clone());
+                    }
+                    serve(&shared, message, Write::Pump).await;
+                }
+                Turn::Tell(tell) => drop(tell.send(())),
+                Turn::End => turns.close(),
+            }
+        }
+        // The replies of the whole batch go in one write, by this thread: no other has to wake for it.
+        if let Some(link) = last {
+            Lane::ALL.into_iter().for_each(|lane| link.flush(lane));
+        }
+    }
+}
+
+/// Serves a message on the executor without order.
+pub(crate) fn serve_apart(shared: &Arc<Shared>, message: Message) {
+    let task = shared.clone();
+    shared.handlers.spawn_on(async move { serve(&task, message, Write::Now).await }, &shared.executor);
+}
+
+/// Starts the handler of one message. Returns once it has been polled once, or waits for its permission to run.
+pub(crate) async fn serve(shared: &Arc<Shared>, message: Message, write: Write) {
+    let envelope = message.envelope();
+    let (depth, id) = (envelope.depth, envelope.id);
+    let permit = match shared.running.clone().try_acquire_owned() {
+        Ok(permit) => Ok(permit),
+        // A nested request must not wait: what runs may wait for it.
+        Err(_) if depth > 0 || envelope.express => Err(()),
+        Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {
+            shared.running.clone().acquire_owned().await.map_err(|_| ())
+        }
+    };
+    let mut caller = Caller::of(shared, &message, write);
+    message.origin.consumed(message.cost());
+    if !caller.wants_it(id) {
+        return;
+    }
+    match permit {
+        Ok(permit) => start(shared, message, caller, permit).await,
+        Err(()) => caller.fail(RemoteError::new(RemoteError::OVERLOADED, "too many handlers run already")),
+    }
+}
+
+async fn start(shared: &Arc<Shared>, message: Message, mut caller: Caller, permit: OwnedSemaphorePermit) {
+    let arrived = message.arrived;
+    let parts = message.into_parts();
+    let head = parts.head;
+    let envelope = head.envelope();
+    if let Some(remaining) = envelope.remaining {
+        caller.deadline = Some(arrived + remaining);
+        if remaining.is_zero() || Instant::now() >= arrived + remaining {
+            return caller.fail(RemoteError::new(RemoteError::EXPIRED, "the deadline had passed"));
+        }
+    }
+    let depth = envelope.depth;
+    let handling = match begin(shared, &envelope, parts.body, parts.buffers, &caller) {
+        Ok(handling) => handling,
+        Err(error) => return caller.fail(*error),
+    };
+    let span = tracing::debug_span!("call", peer = %caller.sender, method = %caller.method, id = envelope.id);
+    match handling {
+        Handling::Done(result) => caller.finish(result),
+        Handling::Future(future) => {
+            let mut handler =
+                Box::pin(DEPTH.scope(depth, AssertUnwindSafe(future.instrument(span)).catch_unwind()));
+            match futures_util::poll!(handler.as_mut()) {
+                std::task::Poll::Ready(result) => caller.finish(unwound(result)),
+                std::task::Poll::Pending => {
+                    let task = async move {
+                        let cancelled = caller.register();
+                        tokio::select! {
+                            biased;
+                            result = handler => caller.finish(unwound(result)),
+                            () = cancelled.cancelled() => caller.forget(),
+                        }
+                        drop(permit);
+                    };
+                    shared.handlers.spawn_on(task.map(drop), &shared.executor);
+                }
+            }
+        }
+        Handling::Compute(compute) => {
+            caller.register();
+            let compute = move || {
+                let result = span.in_scope(|| {
+                    DEPTH.sync_scope(depth, || std::panic::catch_unwind(AssertUnwindSafe(compute)))
+                });
+                caller.write = Write::Now;
+                caller.finish(unwound(result));
+                drop(permit);
+            };
+            drop(shared.handlers.spawn_blocking_on(compute, &shared.executor));
+        }
+    }
+}
+
+/// Decodes the arguments and asks the runtime to handle the call.
+fn begin(
+    shared: &Arc<Shared>,
+    envelope: &Envelope<'_>,
+    body: bytes::Bytes,
+    buffers: Vec<crate::pool::Received>,
+    caller: &Caller,
+) -> Result<Handling, Box<RemoteError>> {
+    let refuse = |kind, message: String| Box::new(RemoteError::new(kind, message));
+    if envelope.codec != Codec::MessagePack {
+        return Err(refuse(RemoteError::ARGUMENT, "pickled arguments are not accepted here".to_owned()));
+    }
+    if let Some(target) = envelope.command {
+        let message = format!("there is no object `{}` of type `{}`", target.uid, target.kind);
+        return Err(refuse(RemoteError::UNKNOWN_OBJECT, message));
+    }
+    let args = Args::new(body, buffers).map_err(|error| HandlerError::from(error).0).map_err(as_argument)?;
+    let call = Call {
+        sender: caller.sender.clone(),
+        deadline: caller.deadline,
+        cancelled: caller.cancelled.clone(),
+        comms: shared.handle(),
+    };
+    let runtime = shared.runtime.clone();
+    let dispatched =
+        std::panic::catch_unwind(AssertUnwindSafe(|| runtime.dispatch(envelope.method, args, call)));
+    match dispatched {
+        Ok(Some(handling)) => Ok(handling),
+        Ok(None) => {
+            let methods = shared.runtime.methods();
+            let message = format!("there is no method `{}`, only {}", envelope.method, quoted(&methods));
+            Err(refuse(RemoteError::UNKNOWN_METHOD, message))
+        }
+        Err(panic) => Ok(Handling::Done(Err(HandlerError(Box::new(panicked(&*panic)))))),
+    }
+}
+
+fn as_argument(mut error: Box<RemoteError>) -> Box<RemoteError> {
+    RemoteError::ARGUMENT.clone_into(&mut error.kind);
+    error
+}
+
+fn quoted(names: &[String]) -> String {
+    match names {
+        [] => "this runtime has none".to_owned(),
+        names => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+    }
+}
+
+fn unwound(result: Result<HandlerResult, Box<dyn std::any::Any + Send>>) -> HandlerResult {
+    result.unwrap_or_else(|panic| Err(HandlerError(Box::new(panicked(&*panic)))))
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> RemoteError {
+    let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
+    let message = message.unwrap_or_else(|| "a value that is no text".to_owned());
+    RemoteError::new(RemoteError::PANIC, format!("the handler panicked: {message}"))
+}
+
+/// Who is to get the outcome of a call.
+struct Caller {
+    shared: Arc<Shared>,
+    sender: Uid,
+    method: String,
+    id: u64,
+    wants_reply: bool,
+    delimited: bool,
+    deadline: Option<Instant>,
+    cancelled: CancellationToken,
+    origin: Option<Origin>,
+    write: Write,
+}
+
+impl Caller {
+    fn of(shared: &Arc<Shared>, message: &Message, write: Write) -> Caller {
+        let envelope = message.envelope();
+        Caller {
+            shared: shared.clone(),
+            sender: message.sender.clone(),
+            method: envelope.method.to_owned(),
+            id: envelope.id,
+            wants_reply: envelope.wants_reply,
+            delimited: message.delimited(),
+            deadline: None,
+            cancelled: CancellationToken::new(),
+            origin: Some(message.origin.clone()),
+            write,
+        }
+    }
+
+    fn wants_it(&self, id: u64) -> bool {
+        match &self.origin {
+            Some(Origin::Link { link, express: false, .. }) => link.inbox.start(id),
+            _ => true,
+        }
+    }
+
+    /// From here on the caller can cancel the handler.
+    fn register(&self) -> CancellationToken {
+        if let Some(Origin::Link { link, .. }) = &self.origin {
+            link.running.lock().insert(self.id, self.cancelled.clone());
+        }
+        self.cancelled.clone()
+    }
+
+    /// The caller has given up: nothing is sent.
+    fn forget(&mut self) {
+        debug!(peer = %self.sender, method = %self.method, id = self.id, "cancelled by the caller");
+        if let Some(Origin::Link { link, .. }) = self.origin.take() {
+            link.running.lock().remove(&self.id);
+        }
+    }
+
+    fn finish(&mut self, result: HandlerResult) {
+        match result {
+            Ok(encoded) => self.reply(Kind::Reply, encoded),
+            Err(HandlerError(mut error)) => {
+                error.ran = true;
+                self.fail(*error);
+            }
+        }
+    }
+
+    fn fail(&mut self, mut error: RemoteError) {
+        error.uid = self.shared.uid.to_string();
+        error.method.clone_from(&self.method);
+        if self.wants_reply {
+            let encoded = encode_value(&error).unwrap_or_default();
+            self.reply(Kind::Error, encoded);
+        } else {
+            warn!(peer = %self.sender, %error, "a one-way message failed");
+            self.shared.report_failure(&self.sender, &error);
+            self.forget();
+        }
+    }
+
+    fn reply(&mut self, kind: Kind, encoded: Encoded) {
+        let Some(origin) = self.origin.take() else { return };
+        if let Origin::Link { link, .. } = &origin {
+            link.running.lock().remove(&self.id);
+        }
+        if self.wants_reply {
+            origin.reply(kind, self.id, encoded, self.delimited, self.write);
+        }
+    }
+}
+
+impl Drop for Caller {
+    /// A handler that ends without an outcome (its executor was shut down) must not leave its caller waiting.
+    fn drop(&mut self) {
+        if self.origin.is_some() {
+            self.write = Write::Now;
+            let mut error =
+                RemoteError::new(RemoteError::STOPPED, "the runtime stopped before the handler ended");
+            error.ran = true;
+            self.wants_reply.then(|| self.fail(error));
+        }
+    }
+}
+
+/// Encodes a reply, or the error that says why it can't be.
+pub(crate) fn reply_message(kind: Kind, id: u64, encoded: Encoded, delimited: bool) -> Option<Outgoing> {
+    let envelope = Envelope {
+        kind,
+        id,
+        method: "",
+        wants_reply: false,
+        express: false,
+        depth: 0,
+        command: None,
+        remaining: None,
+        codec: Codec::MessagePack,
+        trace: None,
+    };
+    let mut outgoing = Outgoing::new(&envelope, Body::Refer(encoded.body.into()), encoded.buffers).ok()?;
+    if delimited {
+        outgoing.delimit();
+    }
+    Some(outgoing)
+}
+
+/// The caller never takes a reply as large as the one that a handler gave: it gets an error instead.
+pub(crate) fn refuse_reply(link: &Arc<Link>, session: Session, id: u64, cost: u64, limit: u64) {
+    let message = format!("the result takes {cost} bytes, and the caller takes {limit} at most");
+    let mut error = RemoteError::new(RemoteError::ENCODE, message);
+    error.ran = true;
+    let reply = encode_value(&error).ok().and_then(|encoded| reply_message(Kind::Error, id, encoded, false));
+    if let Some(outgoing) = reply {
+        link.reply(Write::Now, session, id, outgoing);
+    }
+}
+
+/// Makes the message of a request that came over a link.
+pub(crate) fn arrival(link: &Arc<Link>, incoming: Incoming<Buffer>, session: Session) -> Message {
+    let express = incoming.envelope().express;
+    let origin = Origin::Link { link: link.clone(), session, express };
+    Message::new(link.peer.clone(), incoming, Vec::new(), origin)
+}

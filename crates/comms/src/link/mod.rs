@@ -1,0 +1,369 @@
+//! One link: drives `mosaic_proto::link` with real streams and real time.
+//!
+//! Who touches what:
+//!
+//! - a **pump** for each connection, on the I/O thread: reads, and writes what others left;
+//! - a **timer** task for each link, on the I/O thread: deadlines, hearts, acknowledgements, redial;
+//! - **callers** and dispatchers, anywhere: queue a message and, if nothing else is under way, write it themselves.
+//!
+//! The state is behind one lock that is held for bookkeeping only, never across a system call, an await or a user's
+//! code. The right to write a lane is its [`Writer`]: whoever takes it out of the state writes, and puts it back.
+
+mod events;
+mod pump;
+mod write;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+
+use mosaic_proto::link::{
+    Admission, Attached, ConnectionId, DialFailure, Link as Machine, Outcome, Settings, Transmit,
+};
+use mosaic_proto::link::{Request, Verdict};
+use mosaic_proto::wire::{Lane, MosaicReady, Outgoing, Refusal};
+use mosaic_proto::{Instance, Session, Time, Uid};
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
+
+use self::pump::Pump;
+use crate::connection::Opening;
+use crate::context::{Context, spawn_on};
+use crate::dispatch::Inbox;
+use crate::error::Attempt;
+use crate::manager::Shared;
+use crate::pool::Buffer;
+use crate::transport::AnyStream;
+
+/// What completes a call.
+pub(crate) type Ticket = oneshot::Sender<Outcome<Buffer>>;
+
+/// A link with one instance of a peer.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) peer: Uid,
+    /// Tells this link from others of the same context.
+    number: u64,
+    context: Context,
+    io: Handle,
+    owner: Weak<Shared>,
+    state: Mutex<State>,
+    wake: [Notify; 2],
+    due_changed: Notify,
+    /// Wakes those who wait for the link to come up or to end.
+    pub(crate) changed: Notify,
+    /// Whether someone waits for what changes with every message: that all has been written, or delivered.
+    watched: AtomicBool,
+    pub(crate) inbox: Inbox,
+    /// Cancelled when the link is over: ends its timer and its pumps.
+    pub(crate) over: CancellationToken,
+    /// The handlers that the peer may cancel, by the ids of their requests.
+    pub(crate) running: Mutex<HashMap<u64, CancellationToken>>,
+}
+
+#[derive(Debug)]
+struct State {
+    machine: Machine<Ticket, Buffer>,
+    lanes: [LaneIo; 2],
+    /// When the timer task plans to wake.
+    armed: Option<Time>,
+    /// Where it was dialled last, for errors.
+    attempts: Vec<Attempt>,
+    /// The refusal that a dial met, for the one who asked to connect.
+    refusal: Option<Refusal>,
+}
+
+/// The sockets' side of one lane.
+#[derive(Debug, Default)]
+struct LaneIo {
+    current: Option<(ConnectionId, AnyStream)>,
+    writer: Option<Box<Writer>>,
+    /// The system takes no more for now: the pump waits for it, and nobody else tries.
+    blocked: bool,
+    dial: Option<AbortHandle>,
+}
+
+/// The right to write a lane, and what is left of the last write.
+#[derive(Debug, Default)]
+struct Writer {
+    transmit: Transmit,
+}
+
+/// Who writes what an operation has queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Write {
+    /// The one who queued it, at once.
+    Now,
+    /// The pump, together with whatever else is queued until it runs.
+    Pump,
+}
+
+impl Link {
+    pub(crate) fn new(context: &Context, owner: Weak<Shared>, io: Handle, settings: Settings) -> Arc<Link> {
+        let link = Arc::new(Link {
+            peer: settings.peer.clone(),
+            number: context.draw(),
+            context: context.clone(),
+            io,
+            owner,
+            state: Mutex::new(State {
+                machine: Machine::new(settings),
+                lanes: [LaneIo::new(), LaneIo::new()],
+                armed: None,
+                attempts: Vec::new(),
+                refusal: None,
+            }),
+            wake: [Notify::new(), Notify::new()],
+            due_changed: Notify::new(),
+            changed: Notify::new(),
+            watched: AtomicBool::new(false),
+            inbox: Inbox::default(),
+            over: CancellationToken::new(),
+            running: Mutex::default(),
+        });
+        spawn_on(&link.io, link.clone().keep_time());
+        link
+    }
+
+    /// Runs `operation` on the state machine, does what comes of it, and has written what it queued.
+    pub(crate) fn run<R>(
+        self: &Arc<Self>,
+        write: Write,
+        operation: impl FnOnce(&mut Machine<Ticket, Buffer>, Time) -> R,
+    ) -> R {
+        let now = self.context.now();
+        let mut events = Vec::new();
+        let (result, wants) = {
+            let mut state = self.state.lock();
+            let result = operation(&mut state.machine, now);
+            while let Some(event) = state.machine.poll_event() {
+                events.push(event);
+            }
+            self.arm(&mut state);
+            (
+                result,
+                Lane::ALL
+                    .map(|lane| state.machine.wants_transmit(lane) && !state.lanes[lane.index()].blocked),
+            )
+        };
+        for event in events {
+            self.act(event);
+        }
+        for lane in Lane::ALL.into_iter().filter(|lane| wants[lane.index()]) {
+            match write {
+                Write::Now => self.flush(lane),
+                Write::Pump => self.wake[lane.index()].notify_one(),
+            }
+        }
+        self.tell_watchers();
+        result
+    }
+
+    /// Looks at the state machine.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&Machine<Ticket, Buffer>) -> R) -> R {
+        look(&self.state.lock().machine)
+    }
+
+    /// Sends a request. Nobody gains by waiting for a batch when nothing else is under way.
+    pub(crate) fn send(self: &Arc<Self>, request: Request<Ticket>) -> Result<Admission, Request<Ticket>> {
+        let write = if self.look(|machine| machine.is_quiet()) { Write::Now } else { Write::Pump };
+        self.run(write, |machine, now| machine.send(now, request))
+    }
+
+    /// Sends a request if there is room for it now.
+    pub(crate) fn try_send(self: &Arc<Self>, request: Request<Ticket>) -> bool {
+        self.run(Write::Pump, |machine, now| {
+            let room = machine.has_room(request.outgoing.cost(), request.express);
+            room && machine.send(now, request).is_ok()
+        })
+    }
+
+    /// Where the link was dialled last and what came of it, and the peer's refusal if there was one.
+    pub(crate) fn last_attempts(&self) -> (Vec<Attempt>, Option<Refusal>) {
+        let state = self.state.lock();
+        (state.attempts.clone(), state.refusal.clone())
+    }
+
+    pub(crate) fn note_attempts(&self, attempts: Vec<Attempt>, refusal: Option<Refusal>) {
+        let mut state = self.state.lock();
+        state.attempts = attempts;
+        state.refusal = refusal;
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    // ---- time ----
+
+    fn arm(&self, state: &mut State) {
+        let due = state.machine.poll_timeout();
+        if due.is_some_and(|due| state.armed.is_none_or(|armed| due < armed)) {
+            state.armed = due;
+            self.due_changed.notify_one();
+        }
+    }
+
+    async fn keep_time(self: Arc<Self>) {
+        loop {
+            let due = {
+                let mut state = self.state.lock();
+                state.armed = state.machine.poll_timeout();
+                state.armed
+            };
+            let timer = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(self.context.instant(due)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = self.over.cancelled() => return,
+                () = self.due_changed.notified() => {}
+                () = timer => self.run(Write::Now, |machine, now| machine.handle_timeout(now)),
+            }
+        }
+    }
+
+    // ---- connections ----
+
+    fn dial(self: &Arc<Self>, lane: Lane) {
+        let Some(owner) = self.owner.upgrade() else { return };
+        let task = self.io.spawn(crate::manager::dial(owner, self.clone(), lane));
+        self.state.lock().lanes[lane.index()].dial = Some(task.abort_handle());
+    }
+
+    fn abandon_dial(&self, lane: Lane) {
+        if let Some(dial) = self.state.lock().lanes[lane.index()].dial.take() {
+            dial.abort();
+        }
+    }
+
+    pub(crate) fn dial_failed(self: &Arc<Self>, lane: Lane, failure: &DialFailure) {
+        self.run(Write::Now, |machine, now| machine.dial_failed(now, lane, failure));
+    }
+
+    fn close(&self, lane: Lane, connection: ConnectionId) {
+        let mut state = self.state.lock();
+        let io = &mut state.lanes[lane.index()];
+        let Some((_, stream)) = io.current.take_if(|(current, _)| *current == connection) else { return };
+        drop(state);
+        stream.close();
+    }
+
+    /// Makes a connection a lane, as far as the state machine is concerned. Its bytes flow once [`Link::install`] is
+    /// called, which an acceptor does after its READY.
+    pub(crate) fn attach(self: &Arc<Self>, dialled: bool, ready: &MosaicReady) -> Result<Attached, Refusal> {
+        let fresh = Session(self.context.draw());
+        self.run(Write::Pump, |machine, now| machine.attach(now, dialled, ready, fresh))
+    }
+
+    pub(crate) fn attach_foreign(self: &Arc<Self>, dialled: bool) -> Result<Attached, Refusal> {
+        let session = Session(self.context.draw());
+        self.run(Write::Pump, |machine, now| machine.attach_foreign(now, dialled, session))
+    }
+
+    /// Lets the bytes of an attached connection flow.
+    pub(crate) fn install(self: &Arc<Self>, lane: Lane, connection: ConnectionId, opening: Opening) {
+        let old = {
+            let mut state = self.state.lock();
+            let io = &mut state.lanes[lane.index()];
+            io.dial = None;
+            io.blocked = false;
+            io.writer = Some(Box::default());
+            io.current.replace((connection, opening.stream.clone()))
+        };
+        if let Some((_, stream)) = old {
+            stream.close();
+        }
+        spawn_on(&self.io, Pump::new(self.clone(), lane, connection, opening).run());
+    }
+
+    pub(crate) fn detach(self: &Arc<Self>, lane: Lane, connection: ConnectionId) {
+        self.close(lane, connection);
+        self.run(Write::Now, |machine, now| machine.detach(now, lane, connection));
+    }
+
+    /// Ends our side of every connection once all is written, so that the peer reads our goodbye to its end.
+    pub(crate) fn finish_writing(&self) {
+        for io in &self.state.lock().lanes {
+            if let Some((_, stream)) = &io.current {
+                stream.finish();
+            }
+        }
+    }
+
+    fn has_connections(&self) -> bool {
+        self.state.lock().lanes.iter().any(|io| io.current.is_some())
+    }
+
+    pub(crate) fn close_connections(&self) {
+        let streams: Vec<_> = self.state.lock().lanes.iter().filter_map(|io| io.current.clone()).collect();
+        streams.iter().for_each(|(_, stream)| stream.close());
+    }
+
+    /// Ends once everything that was accepted has arrived, or the link is over.
+    pub(crate) async fn delivered(&self) {
+        self.watch(|link| link.look(|machine| machine.is_drained())).await;
+    }
+
+    /// Ends once everything that is queued has been taken by the system, or the link is over.
+    pub(crate) async fn written(&self) {
+        self.watch(Link::is_written).await;
+    }
+
+    /// Ends once no connection is left.
+    pub(crate) async fn closed_by_peer(&self) {
+        self.watch(|link| !link.has_connections()).await;
+    }
+
+    async fn watch(&self, done: impl Fn(&Link) -> bool) {
+        self.watched.store(true, Ordering::Release);
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if done(self) || self.over.is_cancelled() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn tell_watchers(&self) {
+        if self.watched.load(Ordering::Acquire) {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Whether all that was polled has been taken by the system.
+    fn is_written(&self) -> bool {
+        let state = self.state.lock();
+        Lane::ALL.into_iter().all(|lane| {
+            let idle =
+                state.lanes[lane.index()].writer.as_ref().is_none_or(|writer| writer.transmit.is_empty());
+            idle && !state.machine.wants_transmit(lane)
+        })
+    }
+
+    /// Ends the link for good, by proof or by the monitor's word.
+    pub(crate) fn end(self: &Arc<Self>, verdict: Verdict, reason: mosaic_proto::Reason) {
+        self.run(Write::Now, |machine, _| machine.end(verdict, reason));
+    }
+
+    pub(crate) fn peer_instance(&self) -> Option<Instance> {
+        self.look(|machine| machine.peer_instance())
+    }
+
+    /// Sends the reply to a request; the dispatcher flushes after a batch of them.
+    pub(crate) fn reply(self: &Arc<Self>, write: Write, session: Session, id: u64, outgoing: Outgoing) {
+        self.run(write, |machine, now| machine.reply(now, session, id, outgoing));
+    }
+}
+
+impl LaneIo {
+    fn new() -> LaneIo {
+        LaneIo { writer: Some(Box::default()), ..LaneIo::default() }
+    }
+}

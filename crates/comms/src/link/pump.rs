@@ -1,0 +1,165 @@
+//! The pump of one connection: a task on the I/O thread that reads it, and writes what others have left to it.
+
+use std::future::poll_fn;
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::task::Poll;
+
+use mosaic_proto::link::ConnectionId;
+use mosaic_proto::wire::{Item, Lane, Receiver};
+use tracing::debug;
+
+use super::{Link, Write};
+use crate::connection::{Opening, PoolBuffers};
+use crate::pool::Buffer;
+use crate::transport::{AnyStream, READ_AT_ONCE};
+
+/// Reads of one connection before the others of the thread get their turn.
+const READS: usize = 16;
+
+/// Reads one connection, and writes what others have left to it.
+pub(super) struct Pump {
+    link: Arc<Link>,
+    lane: Lane,
+    connection: ConnectionId,
+    stream: AnyStream,
+    receiver: Receiver<Buffer>,
+    unread: Vec<u8>,
+    items: Vec<Item<Buffer>>,
+    scratch: Vec<u8>,
+}
+
+/// What a pump found to do.
+enum Turn {
+    Read,
+    Write,
+}
+
+impl Pump {
+    pub(super) fn new(link: Arc<Link>, lane: Lane, connection: ConnectionId, opening: Opening) -> Pump {
+        let Opening { stream, receiver, unread, .. } = opening;
+        Pump { link, lane, connection, stream, receiver, unread, items: Vec::new(), scratch: Vec::new() }
+    }
+
+    pub(super) async fn run(mut self) {
+        let over = self.link.over.clone();
+        let end = tokio::select! {
+            biased;
+            () = over.cancelled() => None,
+            end = self.carry() => Some(end),
+        };
+        if let Some(end) = end {
+            debug!(peer = %self.link.peer, lane = ?self.lane, why = %end, "connection ended");
+        }
+        self.stream.close();
+        self.link.detach(self.lane, self.connection);
+    }
+
+    /// Carries bytes until the connection ends, and says why it did.
+    async fn carry(&mut self) -> String {
+        let early = std::mem::take(&mut self.unread);
+        if let Err(why) = self.take(&early) {
+            return why;
+        }
+        self.link.flush(self.lane);
+        loop {
+            match self.turn().await {
+                Ok(Turn::Read) => match self.read() {
+                    Ok(()) => {}
+                    Err(why) => return why,
+                },
+                Ok(Turn::Write) => {
+                    // What is ready to run queues its messages first, and all go in one write.
+                    tokio::task::yield_now().await;
+                    self.link.flush(self.lane);
+                }
+                Err(error) => return error.to_string(),
+            }
+        }
+    }
+
+    async fn turn(&self) -> std::io::Result<Turn> {
+        let wake = &self.link.wake[self.lane.index()];
+        let mut woken = std::pin::pin!(wake.notified());
+        let paused = self.lane == Lane::Control && self.link.look(|machine| machine.reads_paused());
+        let mut waits_to_write = self.link.is_blocked(self.lane);
+        poll_fn(|context| {
+            if !paused && let Poll::Ready(ready) = self.stream.poll_readable(context) {
+                return Poll::Ready(ready.map(|()| Turn::Read));
+            }
+            if woken.as_mut().poll(context).is_ready() {
+                waits_to_write = self.link.is_blocked(self.lane);
+                if !waits_to_write {
+                    return Poll::Ready(Ok(Turn::Write));
+                }
+                woken.set(wake.notified());
+                let _ = woken.as_mut().poll(context);
+            }
+            if waits_to_write && let Poll::Ready(ready) = self.stream.poll_writable(context) {
+                self.link.unblock(self.lane);
+                return Poll::Ready(ready.map(|()| Turn::Write));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Reads what is there, up to a bound, and hands it to the link.
+    fn read(&mut self) -> Result<(), String> {
+        for _ in 0..READS {
+            let outcome = match self.receiver.direct() {
+                Some(rest) => {
+                    let room = rest.len().min(READ_AT_ONCE);
+                    self.stream.try_read(&mut rest[..room]).map(|read| (read, room, true))
+                }
+                None => {
+                    self.scratch.resize(READ_AT_ONCE, 0);
+                    self.stream.try_read(&mut self.scratch).map(|read| (read, READ_AT_ONCE, false))
+                }
+            };
+            let (read, room, direct) = match outcome {
+                Ok((0, ..)) => return Err("the peer closed it".to_owned()),
+                Ok(outcome) => outcome,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error.to_string()),
+            };
+            if direct {
+                let item = self.receiver.filled(read).map_err(|error| error.to_string())?;
+                self.items.extend(item);
+                self.hand_over()?;
+            } else {
+                let scratch = std::mem::take(&mut self.scratch);
+                let taken = self.take(&scratch[..read]);
+                self.scratch = scratch;
+                taken?;
+            }
+            if read < room {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, mut bytes: &[u8]) -> Result<(), String> {
+        let lane = self.lane;
+        let allowance = self.link.look(|machine| machine.allowance(lane));
+        let mut buffers = PoolBuffers(self.link.context.pool());
+        while !bytes.is_empty() {
+            let item =
+                self.receiver.feed(&mut bytes, allowance, &mut buffers).map_err(|error| error.to_string())?;
+            self.items.extend(item);
+        }
+        self.hand_over()
+    }
+
+    /// Hands what is complete to the state machine, under one lock. That bytes came at all is a sign of life.
+    fn hand_over(&mut self) -> Result<(), String> {
+        let Pump { link, lane, connection, items, .. } = self;
+        link.run(Write::Now, |machine, now| {
+            machine.heard(now);
+            items.drain(..).try_for_each(|item| machine.handle_item(now, *lane, *connection, item))
+        })
+        .map_err(|violation| violation.to_string())
+    }
+}

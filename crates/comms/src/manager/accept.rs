@@ -1,0 +1,241 @@
+//! Binding the inbound connection, and letting in who connects to it.
+
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mosaic_proto::Place;
+use mosaic_proto::wire::{Lane, MosaicReady, Ready, Refusal, RefusalCode};
+use tokio::net::TcpListener;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tracing::{debug, warn};
+
+use super::{Phase, Shared};
+use crate::config::Security;
+use crate::connection::{HANDSHAKE_TIMEOUT, HandshakeError, Opening, malformed};
+use crate::error::BindError;
+use crate::link::Link;
+use crate::transport::memory::MemoryListener;
+use crate::transport::unix::{self, BoundUnix};
+use crate::transport::{AnyStream, Trust, address, tcp};
+
+/// Connections that may be in their handshake at the same time. More wait in the listener's backlog.
+const HALF_OPEN: usize = 256;
+
+/// How long an accept that failed, for want of descriptors say, waits before the next.
+const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
+
+/// Somewhere that connections come in.
+enum Listener {
+    Tcp(TcpListener),
+    Unix(BoundUnix),
+    Memory(MemoryListener),
+}
+
+impl Listener {
+    async fn accept(&mut self) -> io::Result<AnyStream> {
+        match self {
+            Listener::Tcp(listener) => tcp::accept(listener).await.map(|(stream, _)| stream),
+            Listener::Unix(listener) => unix::accept(listener).await,
+            Listener::Memory(listener) => {
+                listener.accepted.recv().await.ok_or_else(|| ErrorKind::BrokenPipe.into())
+            }
+        }
+    }
+}
+
+pub(super) async fn bind(shared: Arc<Shared>) -> Result<(), BindError> {
+    let host = bind_host(&shared)?;
+    let port = shared.config.port;
+    let (listeners, port) = match shared.context.network() {
+        Some(_) => bind_simulated(&shared, &host, port)?,
+        None => bind_real(&shared, &host, port).await?,
+    };
+    *shared.bound.lock() = (host.clone(), port);
+    let place = Place { address: host, port, instance: shared.instance };
+    shared.start_membership(place);
+    shared.phase.send_if_modified(|phase| {
+        let new = *phase == Phase::New;
+        if new {
+            *phase = Phase::Bound;
+        }
+        new
+    });
+    let half_open = Arc::new(Semaphore::new(HALF_OPEN));
+    for listener in listeners {
+        shared.tasks.spawn_on(accept(shared.clone(), listener, half_open.clone()), &shared.io);
+    }
+    Ok(())
+}
+
+/// The address that others are told: as configured, or of the interface, or of the default route.
+fn bind_host(shared: &Shared) -> Result<String, BindError> {
+    let config = &shared.config;
+    if let Some(address) = &config.address {
+        return Ok(address.clone());
+    }
+    if shared.context.network().is_some() {
+        return Ok("simulated".to_owned());
+    }
+    let address = match &config.interface {
+        Some(name) => address::of_interface(name).map_err(|cause| BindError::Address { cause })?,
+        None => address::routable(),
+    };
+    Ok(address.to_string())
+}
+
+fn bind_simulated(shared: &Shared, host: &str, port: u16) -> Result<(Vec<Listener>, u16), BindError> {
+    let ports = if port == 0 { 1..=u16::MAX } else { port..=port };
+    for port in ports {
+        if let Some(listener) = shared.context.registry().listen(host, port) {
+            return Ok((vec![Listener::Memory(listener)], port));
+        }
+    }
+    let cause = io::Error::from(ErrorKind::AddrInUse);
+    Err(BindError::Bind { address: host.to_owned(), port, cause })
+}
+
+async fn bind_real(shared: &Shared, host: &str, port: u16) -> Result<(Vec<Listener>, u16), BindError> {
+    let failed = |cause| BindError::Bind { address: host.to_owned(), port, cause };
+    let addresses = address::resolve(host, port).await.map_err(failed)?;
+    let first = addresses.first().copied().ok_or_else(|| failed(ErrorKind::NotFound.into()))?;
+    let listener = tcp::bind(first).map_err(failed)?;
+    let port = listener.local_addr().map_err(failed)?.port();
+    let mut listeners = vec![Listener::Tcp(listener)];
+    match unix::bind(port) {
+        Ok(bound) => listeners.push(Listener::Unix(bound)),
+        // Without it, peers of this host come over TCP, where that is allowed.
+        Err(error) if shared.config.security == Security::Insecure => {
+            warn!(parent: &shared.span, %error, "no Unix socket");
+        }
+        Err(cause) => return Err(failed(cause)),
+    }
+    listeners.extend(shared.context.registry().listen(host, port).map(Listener::Memory));
+    if shared.config.security == Security::Insecure && !first.ip().is_loopback() {
+        warn!(parent: &shared.span, address = %first.ip(), port, "insecure: anyone who reaches this port can join");
+    }
+    Ok((listeners, port))
+}
+
+async fn accept(shared: Arc<Shared>, mut listener: Listener, half_open: Arc<Semaphore>) {
+    let over = shared.accepting.clone();
+    loop {
+        let next = async {
+            // The semaphore is never closed.
+            let permit = half_open.clone().acquire_owned().await.ok();
+            (listener.accept().await, permit)
+        };
+        let (accepted, permit) = tokio::select! {
+            biased;
+            () = over.cancelled() => return,
+            next = next => next,
+        };
+        match accepted {
+            Ok(stream) => {
+                let task = welcome(shared.clone(), stream, permit);
+                shared.tasks.spawn_on(task, &shared.io);
+            }
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return,
+            Err(error) => {
+                debug!(parent: &shared.span, %error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
+            }
+        }
+    }
+}
+
+/// Finds out who has connected, and makes the connection a lane of the link with it.
+async fn welcome(shared: Arc<Shared>, stream: AnyStream, permit: Option<OwnedSemaphorePermit>) {
+    if stream.trust() == Trust::Anyone && shared.config.security != Security::Insecure {
+        debug!(parent: &shared.span, "a TCP connection was refused: only the same user on this host is let in");
+        return stream.close();
+    }
+    let over = shared.accepting.clone();
+    let mut opening = Opening::new(stream.clone(), shared.config.limits, shared.context.pool());
+    let greeted = async { timeout(HANDSHAKE_TIMEOUT, greet(&mut opening)).await };
+    let ready = tokio::select! {
+        biased;
+        () = over.cancelled() => return stream.close(),
+        ready = greeted => ready.unwrap_or(Err(HandshakeError::Timeout)),
+    };
+    let admitted = match ready {
+        Ok(ready) => admit(&shared, opening, ready).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = admitted {
+        debug!(parent: &shared.span, %error, "a connection was not let in");
+        stream.finish();
+    }
+    drop(permit);
+}
+
+async fn greet(opening: &mut Opening) -> Result<Ready, HandshakeError> {
+    opening.send_greeting(None).await?;
+    let ready = opening.receive_ready().await;
+    if let Err(HandshakeError::Wire(error)) = &ready {
+        let refusal = malformed(error);
+        opening.refuse(&refusal).await;
+    }
+    ready
+}
+
+async fn admit(shared: &Arc<Shared>, mut opening: Opening, ready: Ready) -> Result<(), HandshakeError> {
+    match attach(shared, &ready) {
+        Ok((link, lane, attached)) => {
+            if let Err(error) = opening.send_ready(attached.answer).await {
+                link.detach(lane, attached.connection);
+                return Err(error);
+            }
+            link.install(lane, attached.connection, opening);
+            Ok(())
+        }
+        Err(refusal) => {
+            opening.refuse(&refusal).await;
+            Err(HandshakeError::Unwanted(refusal))
+        }
+    }
+}
+
+type AttachedTo = (Arc<Link>, Lane, mosaic_proto::link::Attached);
+
+fn attach(shared: &Arc<Shared>, ready: &Ready) -> Result<AttachedTo, Refusal> {
+    if shared.phase() >= Phase::Stopping {
+        return Err(refusal(RefusalCode::NotMe, "this runtime stops"));
+    }
+    let Some(uid) = &ready.uid else {
+        return Err(refusal(RefusalCode::Malformed, "a peer needs an Identity: its uid"));
+    };
+    if *uid == shared.uid {
+        return Err(refusal(RefusalCode::UidTaken, "this uid is mine"));
+    }
+    let link = match &ready.mosaic {
+        Some(mosaic) => {
+            check_wanted(shared, mosaic)?;
+            let link = shared.link_from(uid);
+            let attached = link.attach(false, mosaic)?;
+            return Ok((link, mosaic.lane, attached));
+        }
+        None => shared.link_from(uid),
+    };
+    let attached = link.attach_foreign(false)?;
+    Ok((link, Lane::Control, attached))
+}
+
+/// Whether the caller means us.
+fn check_wanted(shared: &Shared, mosaic: &MosaicReady) -> Result<(), Refusal> {
+    if mosaic.wanted_uid.as_ref().is_some_and(|wanted| *wanted != shared.uid) {
+        return Err(refusal(RefusalCode::NotMe, &format!("here is {}", shared.uid)));
+    }
+    if mosaic.wanted_instance.is_some_and(|wanted| wanted != shared.instance) {
+        return Err(refusal(
+            RefusalCode::NotMe,
+            &format!("here is instance {} of {}", shared.instance, shared.uid),
+        ));
+    }
+    Ok(())
+}
+
+pub(super) fn refusal(code: RefusalCode, detail: &str) -> Refusal {
+    Refusal { code, detail: detail.to_owned() }
+}

@@ -1,0 +1,326 @@
+//! A request from its encoding to the link: the way out that every message takes.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use mosaic_proto::link::{Admission, Execution, Outcome, Request};
+use mosaic_proto::wire::{Body, Codec, Envelope, Incoming, Kind, Outgoing};
+use mosaic_proto::{Reason, Uid};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::reply::{Cancel, Reply, Waiting};
+use super::{CommsManager, Phase, Shared};
+use crate::dispatch::{depth_of_requests, serve_apart};
+use crate::encode::{EncodeError, Encoded, encode_value};
+use crate::error::{CallError, RemoteError, TrySendError, TrySendReason};
+use crate::kwargs::IntoArgs;
+use crate::link::{Link, Write};
+use crate::message::{Message, Origin, OwnReply};
+
+/// How long the monitor is asked for somebody of whom we have not heard.
+const WHO_WITHIN: Duration = Duration::from_secs(1);
+
+/// A request that is being put together.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) comms: CommsManager,
+    pub(super) uid: String,
+    pub(super) method: String,
+    pub(super) args: Result<Encoded, EncodeError>,
+    pub(super) express: bool,
+    pub(super) deadline: Option<Duration>,
+}
+
+/// Where a message goes.
+enum Route {
+    Link(Arc<Link>),
+    Own,
+    /// Its uid has left, or died.
+    Departed(Reason),
+    Unknown,
+}
+
+impl Draft {
+    pub(super) fn new(comms: &CommsManager, uid: &str, method: String, args: impl IntoArgs) -> Draft {
+        let args = args.into_args();
+        Draft { comms: comms.clone(), uid: uid.to_owned(), method, args, express: false, deadline: None }
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.comms.shared
+    }
+
+    /// The message, its id still to be drawn. The encoded arguments stay where they are.
+    fn encode(&self, args: &Encoded, wants_reply: bool) -> Result<Outgoing, CallError> {
+        let envelope = self.envelope(wants_reply);
+        let outgoing = Outgoing::new(&envelope, Body::Copy(&args.body), args.buffers.clone());
+        let outgoing = outgoing.map_err(|_| self.too_large(self.method.len() as u64, MAX_METHOD))?;
+        let control = mosaic_proto::limits::MAX_CONTROL_MESSAGE as u64;
+        if self.express && outgoing.cost() > control {
+            return Err(self.too_large(outgoing.cost(), control));
+        }
+        Ok(outgoing)
+    }
+
+    fn envelope(&self, wants_reply: bool) -> Envelope<'_> {
+        Envelope {
+            kind: Kind::Message,
+            id: 0,
+            method: &self.method,
+            wants_reply,
+            express: self.express,
+            depth: depth_of_requests(),
+            command: None,
+            remaining: self.deadline,
+            codec: Codec::MessagePack,
+            trace: None,
+        }
+    }
+
+    fn too_large(&self, size: u64, limit: u64) -> CallError {
+        match Uid::new(&self.uid) {
+            Ok(peer) => CallError::TooLarge { peer, size, limit },
+            Err(invalid) => invalid.into(),
+        }
+    }
+
+    fn take_args(&mut self) -> Result<Encoded, CallError> {
+        Ok(std::mem::replace(&mut self.args, Ok(Encoded::default()))?)
+    }
+
+    /// Sends one way.
+    pub(super) async fn send(mut self) -> Result<(), CallError> {
+        let args = self.take_args()?;
+        let link = match self.route().await? {
+            Route::Link(link) => link,
+            Route::Own => return self.send_to_self(args, None),
+            Route::Departed(_) => {
+                self.shared().dropped.fetch_add(1, Ordering::Relaxed);
+                return Ok(());
+            }
+            Route::Unknown => return Err(self.unknown()),
+        };
+        let outgoing = self.encode(&args, false)?;
+        let request = Request { outgoing, express: self.express, reply: None, deadline: None };
+        match link.send(request) {
+            Ok(Admission::Accepted(_)) => Ok(()),
+            Ok(Admission::Waiting(id)) => self.accepted(&link, id).await,
+            Err(_) => {
+                self.shared().dropped.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits until a message that waits for room has been accepted.
+    async fn accepted(&self, link: &Arc<Link>, id: u64) -> Result<(), CallError> {
+        let (ticket, outcome) = oneshot::channel();
+        if link.run(Write::Pump, |machine, _| machine.notify_acceptance(id, ticket)).is_some() {
+            return Ok(());
+        }
+        let mut withdraw = Withdraw { link, id, armed: true };
+        let outcome = outcome.await;
+        withdraw.armed = false;
+        match outcome {
+            Ok(Outcome::Disconnected { reason, execution }) => {
+                Err(self.shared().disconnected(&link.peer, reason, execution))
+            }
+            Ok(Outcome::TooLarge { size, limit }) => {
+                Err(CallError::TooLarge { peer: link.peer.clone(), size, limit })
+            }
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Sends a request and gives what will be its reply.
+    pub(super) async fn call<R>(mut self) -> Result<Reply<R>, CallError> {
+        let args = self.take_args()?;
+        let peer = match self.route().await? {
+            Route::Link(link) => return self.call_over(link, &args),
+            Route::Own => self.shared().uid.clone(),
+            Route::Departed(reason) => {
+                let peer = Uid::new(&self.uid)?;
+                return Err(self.shared().disconnected(&peer, reason, Execution::NotRun));
+            }
+            Route::Unknown => return Err(self.unknown()),
+        };
+        let (ticket, reply) = oneshot::channel();
+        self.send_to_self(args, Some(ticket))?;
+        let timer = self.deadline.map(|limit| Box::pin(tokio::time::sleep(limit)));
+        Ok(self.reply(peer, Waiting::Own { reply, timer }))
+    }
+
+    fn call_over<R>(self, link: Arc<Link>, args: &Encoded) -> Result<Reply<R>, CallError> {
+        let (ticket, outcome) = oneshot::channel();
+        let context = &self.shared().context;
+        let request = Request {
+            outgoing: self.encode(args, true)?,
+            express: self.express,
+            reply: Some(ticket),
+            deadline: self.deadline.map(|limit| context.time(Instant::now() + limit)),
+        };
+        match link.send(request) {
+            Ok(admission) => {
+                let peer = link.peer.clone();
+                let cancel = Cancel { link, id: admission.id(), armed: true };
+                Ok(self.reply(peer, Waiting::Link { outcome, cancel }))
+            }
+            Err(_) => {
+                let reason = link.look(|machine| machine.ended().cloned()).unwrap_or(Reason::SessionLost);
+                Err(self.shared().disconnected(&link.peer, reason, Execution::NotRun))
+            }
+        }
+    }
+
+    fn reply<R>(self, peer: Uid, waiting: Waiting) -> Reply<R> {
+        let shared = self.comms.shared.clone();
+        Reply { waiting, peer, method: self.method, shared, deadline: self.deadline, result: PhantomData }
+    }
+
+    pub(super) fn try_send(mut self) -> Result<(), TrySendError> {
+        let args = match self.take_args() {
+            Ok(args) => args,
+            Err(error) => return Err(TrySendError { why: error.into(), args: Encoded::default() }),
+        };
+        match self.try_send_args(&args) {
+            Ok(()) => Ok(()),
+            Err(why) => Err(TrySendError { why, args }),
+        }
+    }
+
+    fn try_send_args(&self, args: &Encoded) -> Result<(), TrySendReason> {
+        let link = match self.known_route()? {
+            Some(Route::Link(link)) => link,
+            Some(Route::Own) => {
+                let copy = Encoded { body: args.body.clone(), buffers: args.buffers.clone() };
+                return Ok(self.send_to_self(copy, None)?);
+            }
+            Some(Route::Departed(_)) => {
+                self.shared().dropped.fetch_add(1, Ordering::Relaxed);
+                return Ok(());
+            }
+            Some(Route::Unknown) | None => return Err(self.unknown().into()),
+        };
+        let outgoing = self.encode(args, false)?;
+        let request = Request { outgoing, express: self.express, reply: None, deadline: None };
+        match link.try_send(request) {
+            true => Ok(()),
+            false => Err(TrySendReason::Full { peer: link.peer.clone() }),
+        }
+    }
+
+    fn send_to_self(
+        &self,
+        args: Encoded,
+        ticket: Option<oneshot::Sender<OwnReply>>,
+    ) -> Result<(), CallError> {
+        let mut envelope = Vec::new();
+        self.envelope(ticket.is_some()).encode(&mut envelope);
+        let incoming = Incoming::from_parts(&envelope, &args.body, Vec::new())
+            .map_err(|_| self.too_large(self.method.len() as u64, MAX_METHOD))?;
+        let origin = Origin::Own(Arc::new(Mutex::new(ticket)));
+        let message = Message::new(self.shared().uid.clone(), incoming, args.buffers, origin);
+        if self.express {
+            serve_apart(self.shared(), message);
+        } else {
+            self.shared().send_to_self(message);
+        }
+        Ok(())
+    }
+
+    /// Where the message goes, as far as is known here; `None` if the monitor should be asked.
+    fn known_route(&self) -> Result<Option<Route>, CallError> {
+        let shared = self.shared();
+        if shared.phase() >= Phase::Stopping && !shared.is_draining() {
+            return Err(CallError::Stopped { execution: Execution::NotRun });
+        }
+        if shared.uid == *self.uid {
+            return Ok(Some(Route::Own));
+        }
+        if let Some(link) = shared.link_to(&self.uid) {
+            return Ok(Some(Route::Link(link)));
+        }
+        Uid::new(&self.uid)?;
+        Ok(shared.directory().departed(&self.uid).map(Route::Departed))
+    }
+
+    async fn route(&self) -> Result<Route, CallError> {
+        if let Some(route) = self.known_route()? {
+            return Ok(route);
+        }
+        // Asking is bounded; that nobody answers is the same as that nobody knows.
+        let asked = self.shared().clone().ask_monitor(self.uid.clone());
+        if tokio::time::timeout(WHO_WITHIN, asked).await.is_ok_and(|found| found)
+            && let Some(link) = self.shared().link_to(&self.uid)
+        {
+            return Ok(Route::Link(link));
+        }
+        Ok(Route::Unknown)
+    }
+
+    fn unknown(&self) -> CallError {
+        let similar = self.shared().directory().topology.similar(&self.uid);
+        CallError::UnknownPeer { uid: self.uid.clone(), similar }
+    }
+}
+
+/// Bytes of a method's name at most, as far as an error needs to say.
+const MAX_METHOD: u64 = mosaic_proto::limits::MAX_ENVELOPE as u64;
+
+/// Takes a waiting message back when its sender has gone.
+struct Withdraw<'a> {
+    link: &'a Arc<Link>,
+    id: u64,
+    armed: bool,
+}
+
+impl Drop for Withdraw<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.link.run(Write::Pump, |machine, now| machine.withdraw(now, self.id));
+        }
+    }
+}
+
+impl Shared {
+    /// What the end of a link means for a call: our own stop is not the peer's fault.
+    pub(super) fn disconnected(&self, peer: &Uid, reason: Reason, execution: Execution) -> CallError {
+        if self.phase() >= Phase::Stopping && matches!(reason, Reason::Stopped) {
+            return CallError::Stopped { execution };
+        }
+        CallError::Disconnected { peer: peer.clone(), reason, execution }
+    }
+}
+
+/// Tells `peer` that its one-way message failed here. The answer to that is never another one.
+pub(super) fn send_exception(shared: &Arc<Shared>, peer: &Uid, error: &RemoteError) {
+    let Ok(args) = encode_value(&Raised { error }) else { return };
+    send_unasked(shared, peer, super::membership::RAISE_EXCEPTION, &args);
+}
+
+#[derive(serde::Serialize)]
+struct Raised<'a> {
+    error: &'a RemoteError,
+}
+
+/// Sends a one-way message of the protocol's own, on the control lane, without waiting for room.
+pub(super) fn send_unasked(shared: &Arc<Shared>, peer: &Uid, method: &str, args: &Encoded) {
+    let Some(link) = shared.link_to(peer) else { return };
+    let draft = Draft {
+        comms: shared.handle(),
+        uid: peer.to_string(),
+        method: method.to_owned(),
+        args: Ok(Encoded::default()),
+        express: true,
+        deadline: None,
+    };
+    if let Ok(outgoing) = draft.encode(args, false) {
+        let request = Request { outgoing, express: true, reply: None, deadline: None };
+        // The link may have ended: then there is nobody to tell.
+        let _ = link.send(request);
+    }
+}

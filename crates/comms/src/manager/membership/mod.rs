@@ -1,0 +1,367 @@
+//! Who is there: one task keeps `mosaic_proto::membership`, another tells the program what has changed, in order.
+//!
+//! Data never passes through here. What others may read of it is a snapshot that is replaced with every change.
+
+mod program;
+mod wire;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use mosaic_proto::link::Verdict as LinkVerdict;
+use mosaic_proto::membership::{Effect, Membership, Notice, Notify as Pass, Part, Verdict};
+use mosaic_proto::wire::Kind;
+use mosaic_proto::{Instance, Place, Reason, Topology, Uid};
+use serde::Deserialize;
+use tokio::sync::mpsc;
+use tracing::{debug, info};
+
+use self::program::tell_program;
+use self::wire::{
+    WireConnect, WireDisconnect, WireHand, WireNews, WirePlace, WireRaised, WireShake, WireWho, read_network,
+    read_news, read_place, wire_place, write_network,
+};
+use super::Shared;
+use super::draft::send_unasked;
+use crate::decode::DecodeError;
+use crate::encode::encode_value;
+use crate::error::UnknownPeer;
+use crate::events::Event;
+use crate::link::{Link, Write};
+use crate::message::Message;
+
+/// The method by which the failure of a one-way message is told.
+pub(super) const RAISE_EXCEPTION: &str = "raise_exception";
+
+/// How many of those who have gone are remembered, so that sending to them is no error: the size of a large network.
+const DEPARTED: usize = 4096;
+
+/// Whether a method is the protocol's own: it goes to membership, not to the runtime.
+pub(super) fn is_protocol(method: &str) -> bool {
+    matches!(method, "hand" | "shake" | "news" | "connect" | "disconnect" | "who" | RAISE_EXCEPTION)
+}
+
+/// What membership is told.
+pub(crate) enum Input {
+    LinkUp { link: Arc<Link>, instance: Instance },
+    LinkLost { link: Arc<Link>, reason: Reason },
+    LinkEnded { link: Arc<Link>, verdict: LinkVerdict, reason: Reason },
+    Protocol { link: Arc<Link>, message: Message },
+    Introduce { to: Uid },
+    Learned { uid: Uid, place: Place },
+    Leave,
+}
+
+/// What everybody may read of the membership.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Directory {
+    pub(crate) topology: Topology,
+    pub(crate) shaken: BTreeSet<Uid>,
+    departed: BTreeMap<Uid, Reason>,
+    shakes: BTreeMap<Uid, u64>,
+}
+
+impl Directory {
+    pub(crate) fn place(&self, uid: &str) -> Result<&Place, UnknownPeer> {
+        let unknown = || UnknownPeer { uid: uid.to_owned(), similar: self.topology.similar(uid) };
+        self.topology.get(uid).ok_or_else(unknown)
+    }
+
+    pub(crate) fn peers(&self, pattern: &str, own: &Uid) -> Vec<Uid> {
+        self.topology.matching(pattern).map(|(uid, _)| uid).filter(|uid| *uid != own).cloned().collect()
+    }
+
+    pub(crate) fn departed(&self, uid: &str) -> Option<Reason> {
+        self.departed.get(uid).cloned()
+    }
+
+    /// How many handshakes with `uid` have been completed.
+    pub(crate) fn shakes_done(&self, uid: &str) -> u64 {
+        self.shakes.get(uid).copied().unwrap_or(0)
+    }
+}
+
+/// What the program is told, in order, on the executor.
+enum Announcement {
+    Connected {
+        uid: Uid,
+        place: Place,
+    },
+    Disconnected {
+        uid: Uid,
+        instance: Instance,
+        reason: Reason,
+    },
+    /// A session with someone who is announced already.
+    Session {
+        link: Arc<Link>,
+        instance: Instance,
+    },
+    Refused {
+        link: Arc<Link>,
+    },
+}
+
+impl Shared {
+    /// Starts the task that keeps the membership, and the one that tells the program of it.
+    pub(super) fn start_membership(self: &Arc<Self>, place: Place) {
+        let Some(inputs) = self.unstarted_membership.lock().take() else { return };
+        let membership = Membership::new(self.uid.clone(), place);
+        // Bounded by the changes of the network, which the program has to hear of anyway.
+        let (announce, announcements) = mpsc::unbounded_channel();
+        let registrar = Registrar { shared: self.clone(), membership, announce, version: None };
+        registrar.publish_first();
+        self.tasks.spawn_on(registrar.run(inputs), &self.io);
+        self.tasks.spawn_on(tell_program(self.clone(), announcements), &self.executor);
+    }
+
+    /// Asks the monitor where `uid` is; true if it is known now.
+    pub(super) async fn ask_monitor(self: Arc<Self>, uid: String) -> bool {
+        if self.uid.is_monitor() || !self.directory().topology.contains(Uid::MONITOR) {
+            return false;
+        }
+        let comms = self.handle();
+        let found = comms.send_recv::<Option<WirePlace>>(Uid::MONITOR, "who", &WireWho { uid: uid.clone() });
+        let Ok(Some(place)) = found.express().await else { return false };
+        let (Ok(uid), Some(place)) = (Uid::new(&uid), read_place(place)) else { return false };
+        let mut wait = std::pin::pin!(comms.wait_for(&uid));
+        self.inform(Input::Learned { uid: uid.clone(), place });
+        wait.as_mut().await.is_ok()
+    }
+}
+
+struct Registrar {
+    shared: Arc<Shared>,
+    membership: Membership,
+    announce: mpsc::UnboundedSender<Announcement>,
+    version: Option<u64>,
+}
+
+impl Registrar {
+    async fn run(mut self, mut inputs: mpsc::UnboundedReceiver<Input>) {
+        let over = self.shared.over.clone();
+        loop {
+            let due = self.membership.poll_timeout();
+            let timer = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(self.shared.context.instant(due)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let input = tokio::select! {
+                biased;
+                () = over.cancelled() => return,
+                input = inputs.recv() => input,
+                () = timer => None,
+            };
+            let now = self.shared.context.now();
+            match input {
+                Some(input) => self.take(input),
+                None => self.membership.handle_timeout(now),
+            }
+            self.perform();
+            self.publish();
+        }
+    }
+
+    fn take(&mut self, input: Input) {
+        let now = self.shared.context.now();
+        match input {
+            Input::LinkUp { link, instance } => {
+                let place = link.look(|machine| machine.is_foreign()).then(|| Place::unknown(instance));
+                self.membership.link_up(now, &link.peer, instance, place);
+                // Nobody fails to hear it: the program's task ends with ours.
+                let _ = self.announce.send(Announcement::Session { link, instance });
+            }
+            Input::LinkLost { link, reason } => {
+                if let Some(instance) = link.peer_instance() {
+                    self.membership.link_ended(now, &link.peer, instance, reason, Verdict::Unreachable);
+                }
+            }
+            Input::LinkEnded { link, verdict, reason } => {
+                let verdict = match verdict {
+                    LinkVerdict::Dead => Verdict::Dead,
+                    LinkVerdict::Left => Verdict::Left,
+                };
+                if let Some(instance) = link.peer_instance() {
+                    self.membership.link_ended(now, &link.peer, instance, reason, verdict);
+                }
+            }
+            Input::Protocol { link, message } => self.take_message(&link, message),
+            Input::Introduce { to } => self.membership.introduce(&to),
+            Input::Learned { uid, place } => {
+                let monitor = Uid::new(Uid::MONITOR).expect("the monitor's uid is one");
+                self.membership.connect(now, &monitor, &uid, place, Pass::Nobody);
+            }
+            Input::Leave => self.membership.leave(),
+        }
+    }
+
+    fn take_message(&mut self, link: &Arc<Link>, message: Message) {
+        let method = message.method();
+        if let Err(error) = self.take_call(link, &method, message) {
+            debug!(peer = %link.peer, %method, %error, "a message of the protocol could not be read");
+        }
+    }
+
+    fn take_call(&mut self, link: &Arc<Link>, method: &str, message: Message) -> Result<(), DecodeError> {
+        let now = self.shared.context.now();
+        let sender = link.peer.clone();
+        let (id, origin, delimited) = (message.envelope().id, message.origin.clone(), message.delimited());
+        let args = message.into_args()?;
+        match method {
+            "hand" => {
+                let hand: WireHand = args.deserialize()?;
+                let instance = link.peer_instance().unwrap_or(Instance(0));
+                let place = Place { address: hand.address, port: hand.port, instance };
+                self.membership.hand(now, &sender, place);
+            }
+            "shake" => {
+                let shake: WireShake = args.deserialize()?;
+                let part = if shake.last { Part::Last } else { Part::More };
+                self.membership.shake(now, &sender, read_network(shake.network), part);
+            }
+            "news" => self.membership.news(now, &sender, &read_news(args)?),
+            "connect" => self.take_connect(&sender, args.deserialize()?),
+            "disconnect" => self.take_disconnect(&sender, args.deserialize()?),
+            "who" => {
+                let who: WireWho = args.deserialize()?;
+                let place = self.membership.who(&who.uid).map(wire_place);
+                let encoded = encode_value(&place).unwrap_or_default();
+                origin.reply(Kind::Reply, id, encoded, delimited, Write::Now);
+            }
+            RAISE_EXCEPTION => {
+                let raised: WireRaised = args.deserialize()?;
+                self.shared.emit(Event::Failed { uid: sender, error: Box::new(raised.error) });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn take_connect(&mut self, sender: &Uid, connect: WireConnect) {
+        let now = self.shared.context.now();
+        let place = read_place((connect.address, connect.port, connect.instance));
+        if let (Ok(uid), Some(place)) = (Uid::new(&connect.uid), place) {
+            let pass = if connect.notify { Pass::Others } else { Pass::Nobody };
+            self.membership.connect(now, sender, &uid, place, pass);
+        }
+    }
+
+    fn take_disconnect(&mut self, sender: &Uid, disconnect: WireDisconnect) {
+        let now = self.shared.context.now();
+        if let (Ok(uid), Ok(instance)) = (Uid::new(&disconnect.uid), disconnect.instance.parse()) {
+            let pass = if disconnect.notify { Pass::Others } else { Pass::Nobody };
+            let reason = Reason::from_wire(&disconnect.reason, &disconnect.detail);
+            self.membership.disconnect(now, sender, &uid, instance, reason, pass);
+        }
+    }
+
+    /// Does what has come of the inputs.
+    fn perform(&mut self) {
+        while let Some(effect) = self.membership.poll_effect() {
+            match effect {
+                Effect::Send { to, message } => send_notice(&self.shared, &to, &message),
+                Effect::Connected { uid, place } => {
+                    self.note(|directory| drop(directory.departed.remove(&uid)));
+                    self.tell(Announcement::Connected { uid, place });
+                }
+                Effect::Disconnected { uid, instance, reason } => {
+                    self.note(|directory| directory.depart(uid.clone(), reason.clone()));
+                    self.tell(Announcement::Disconnected { uid, instance, reason });
+                }
+                Effect::ShakeDone { from } => {
+                    self.note(|directory| *directory.shakes.entry(from).or_default() += 1);
+                    self.version = None;
+                }
+                Effect::End { uid, instance, reason } => {
+                    let verdict = if reason.is_departure() { LinkVerdict::Left } else { LinkVerdict::Dead };
+                    self.end_link(&uid, instance, verdict, reason);
+                }
+                Effect::Refuse { to, instance, why } => {
+                    info!(peer = %to, %why, "not let in");
+                    let link = self.shared.links.read().get(&to).cloned();
+                    if let Some(link) = link.filter(|link| link.peer_instance() == Some(instance)) {
+                        self.tell(Announcement::Refused { link });
+                    }
+                    self.end_link(&to, instance, LinkVerdict::Dead, Reason::Replaced { by: instance });
+                }
+                Effect::Condemned { reason } => self.shared.emit(Event::Condemned { reason }),
+            }
+        }
+    }
+
+    fn tell(&mut self, announcement: Announcement) {
+        // Whoever hears a hook finds the topology as it says.
+        self.publish();
+        // The program's task ends with ours.
+        let _ = self.announce.send(announcement);
+    }
+
+    fn end_link(&self, uid: &Uid, instance: Instance, verdict: LinkVerdict, reason: Reason) {
+        let link = self.shared.links.read().get(uid).cloned();
+        if let Some(link) = link.filter(|link| link.peer_instance() == Some(instance)) {
+            link.end(verdict, reason);
+        }
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Directory)) {
+        let mut directory = self.shared.directory.write();
+        change(Arc::make_mut(&mut directory));
+    }
+
+    fn publish_first(&self) {
+        self.note(|directory| directory.topology = self.membership.topology().clone());
+    }
+
+    /// Replaces the snapshot if the membership has changed since the last.
+    fn publish(&mut self) {
+        let version = Some(self.membership.version());
+        if version == self.version {
+            return;
+        }
+        self.version = version;
+        let topology = self.membership.topology().clone();
+        let shaken = topology.iter().map(|(uid, _)| uid).filter(|uid| self.membership.shaken(uid));
+        let shaken = shaken.cloned().collect();
+        self.note(|directory| {
+            directory.topology = topology;
+            directory.shaken = shaken;
+        });
+        self.shared.changed.notify_waiters();
+    }
+}
+
+impl Directory {
+    fn depart(&mut self, uid: Uid, reason: Reason) {
+        self.departed.insert(uid, reason);
+        if self.departed.len() > DEPARTED {
+            self.departed.pop_first();
+        }
+    }
+}
+
+/// Sends a notice, if there is a way to its receiver.
+fn send_notice(shared: &Arc<Shared>, to: &Uid, notice: &Notice) {
+    let (method, encoded) = match notice {
+        Notice::Hand { uid, place } => {
+            let hand = WireHand { uid: uid.to_string(), address: place.address.clone(), port: place.port };
+            ("hand", encode_value(&hand))
+        }
+        Notice::Shake { network, part } => {
+            let shake = WireShake { network: write_network(network), last: *part == Part::Last };
+            ("shake", encode_value(&shake))
+        }
+        Notice::News(news) => {
+            let gone = news.gone.iter().map(|(uid, instance, reason)| {
+                let (code, detail) = reason.to_wire();
+                (uid.to_string(), instance.to_string(), code, detail)
+            });
+            let wire = WireNews { gone: gone.collect(), joined: write_network(&news.joined) };
+            ("news", encode_value(&wire))
+        }
+    };
+    if let Ok(args) = encoded {
+        send_unasked(shared, to, method, &args);
+    }
+}

@@ -1,0 +1,445 @@
+//! The manager: what a runtime has of the network. Its themes are files of their own:
+//!
+//! - out: `send` (what users call), `draft` (every message's way to its link), `reply` (how a call ends);
+//! - in: `receive` (listening, or pulling messages oneself);
+//! - connections: `handshake`, `accept`, `dial`;
+//! - who is there: `membership`, `wait`;
+//! - `stop`, and `blocking` (the synchronous twins).
+
+mod accept;
+mod blocking;
+mod dial;
+mod draft;
+mod handshake;
+mod membership;
+mod receive;
+mod reply;
+mod send;
+mod stop;
+mod wait;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use mosaic_proto::link::{Event as LinkEvent, Settings, Verdict};
+use mosaic_proto::wire::Incoming;
+use mosaic_proto::{Instance, Reason, Session, Topology, Uid};
+use parking_lot::{Mutex, RwLock};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, Semaphore, broadcast, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Span;
+
+pub(crate) use dial::dial;
+pub use receive::Listening;
+pub use reply::Reply;
+pub use send::{SendMessage, SendRecv};
+
+use self::membership::{Directory, Input};
+use self::receive::Intake;
+use crate::config::Config;
+use crate::context::Context;
+use crate::dispatch::Inbox;
+use crate::error::{RemoteError, StartError, UnknownPeer};
+use crate::events::{EVENTS_KEPT, Event, Events};
+use crate::link::Link;
+use crate::message::Message;
+use crate::pool::Buffer;
+use crate::runtime::Runtime;
+
+/// Manages the connections of one runtime and the messages between it and the others.
+///
+/// Clones are handles to the same manager. [`stop`](CommsManager::stop) ends it in good order; when the last handle is
+/// dropped without, its connections are cut.
+///
+/// # Example
+/// ```
+/// use mosaic_comms::{CommsManager, Config, Methods, kwargs};
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let monitor = CommsManager::start("monitor", Methods::new(), Config::default().address("127.0.0.1")).await?;
+/// let config = Config::default().address("127.0.0.1").monitor(monitor.address(), monitor.port());
+/// let methods = Methods::new()
+///     .method("add", |args, _| async move { Ok(args.get::<f64>("a")? + args.get::<f64>("b")?) });
+/// let worker = CommsManager::start("worker:0", methods, config.clone()).await?;
+/// let head = CommsManager::start("head", Methods::new(), config).await?;
+/// let sum: f64 = head.send_recv("worker:0", "add", kwargs! { a: 1.0, b: 2.0 }).await?;
+/// assert_eq!(sum, 3.0);
+/// # for comms in [head, worker, monitor] { comms.stop().await; }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct CommsManager {
+    pub(crate) shared: Arc<Shared>,
+    /// `None` for the handles of handlers that outlive the others.
+    _guard: Option<Arc<Guard>>,
+}
+
+/// Ends the manager's tasks with its last handle.
+#[derive(Debug)]
+struct Guard(Arc<Shared>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// How far a manager has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    New,
+    Bound,
+    Stopping,
+    Stopped,
+}
+
+/// What the handles, the links and the tasks of a manager share.
+pub(crate) struct Shared {
+    pub(crate) uid: Uid,
+    pub(crate) instance: Instance,
+    pub(crate) config: Config,
+    pub(crate) context: Context,
+    pub(crate) executor: Handle,
+    pub(crate) io: Handle,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) intake: Intake,
+    /// Permits of handlers to run.
+    pub(crate) running: Arc<Semaphore>,
+    /// Handlers and dispatchers, on the executor.
+    pub(crate) handlers: TaskTracker,
+    /// Listeners, membership and handshakes, on the I/O thread.
+    tasks: TaskTracker,
+    over: CancellationToken,
+    /// Cancelled when nobody new is let in any more.
+    accepting: CancellationToken,
+    phase: watch::Sender<Phase>,
+    bound: Mutex<(String, u16)>,
+    links: RwLock<HashMap<Uid, Arc<Link>>>,
+    /// Where to dial whom the topology doesn't know, or knows elsewhere.
+    dialled: Mutex<HashMap<Uid, (String, u16)>>,
+    directory: RwLock<Arc<Directory>>,
+    /// Wakes whoever waits for the topology, a handshake or a drain.
+    changed: Notify,
+    membership: mpsc::UnboundedSender<Input>,
+    unstarted_membership: Mutex<Option<mpsc::UnboundedReceiver<Input>>>,
+    events: broadcast::Sender<Event>,
+    own: Inbox,
+    dropped: AtomicU64,
+    span: Span,
+    guard: Mutex<Weak<Guard>>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CommsManager")
+            .field("uid", &self.uid)
+            .field("instance", &self.instance)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CommsManager {
+    /// Makes the manager of a runtime. Nothing is bound or sent yet.
+    ///
+    /// # Errors
+    /// [`StartError::InvalidUid`], or [`StartError::Context`] if the system gives no threads.
+    pub fn new(
+        uid: impl AsRef<str>,
+        runtime: impl Runtime,
+        config: Config,
+    ) -> Result<CommsManager, StartError> {
+        CommsManager::from_arc(uid, Arc::new(runtime), config)
+    }
+
+    /// As [`CommsManager::new`], for a runtime that others hold too.
+    ///
+    /// # Errors
+    /// As [`CommsManager::new`].
+    pub fn from_arc(
+        uid: impl AsRef<str>,
+        runtime: Arc<dyn Runtime>,
+        config: Config,
+    ) -> Result<CommsManager, StartError> {
+        let uid = Uid::new(uid.as_ref())?;
+        let context = config.context.clone().map_or_else(Context::global, Ok).map_err(StartError::Context)?;
+        let current = config.executor.clone().or_else(|| Handle::try_current().ok());
+        let executor = current.map_or_else(|| context.executor(), Ok).map_err(StartError::Context)?;
+        let (membership, inputs) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared {
+            instance: Instance(context.draw()),
+            io: context.next_io(),
+            span: tracing::info_span!("mosaic", uid = %uid),
+            intake: Intake::default(),
+            running: Arc::new(Semaphore::new(config.running_handlers)),
+            handlers: TaskTracker::new(),
+            tasks: TaskTracker::new(),
+            over: CancellationToken::new(),
+            accepting: CancellationToken::new(),
+            phase: watch::Sender::new(Phase::New),
+            bound: Mutex::default(),
+            links: RwLock::default(),
+            dialled: Mutex::default(),
+            directory: RwLock::default(),
+            changed: Notify::new(),
+            membership,
+            unstarted_membership: Mutex::new(Some(inputs)),
+            events: broadcast::Sender::new(EVENTS_KEPT),
+            own: Inbox::default(),
+            dropped: AtomicU64::new(0),
+            guard: Mutex::default(),
+            uid,
+            config,
+            context,
+            executor,
+            runtime,
+        });
+        shared.own.open(&shared);
+        let guard = Arc::new(Guard(shared.clone()));
+        *shared.guard.lock() = Arc::downgrade(&guard);
+        Ok(CommsManager { shared, _guard: Some(guard) })
+    }
+
+    /// Makes a manager, binds it, shakes hands with the monitor if the configuration names one, and listens.
+    ///
+    /// # Errors
+    /// [`StartError`] says which step failed. Nothing is left running then.
+    ///
+    /// # Cancel safety
+    /// If it is dropped, everything that was started ends.
+    pub async fn start(
+        uid: impl AsRef<str>,
+        runtime: impl Runtime,
+        config: Config,
+    ) -> Result<CommsManager, StartError> {
+        let monitor = config.monitor.clone();
+        let comms = CommsManager::new(uid, runtime, config)?;
+        comms.connect_recv().await?;
+        if let Some((host, port)) = monitor
+            && !comms.uid().is_monitor()
+        {
+            comms.handshake(Uid::MONITOR, &host, port).await.map_err(StartError::Handshake)?;
+        }
+        comms.listen();
+        Ok(comms)
+    }
+
+    /// The uid of this runtime.
+    pub fn uid(&self) -> &Uid {
+        &self.shared.uid
+    }
+
+    /// This life of the uid.
+    pub fn instance(&self) -> Instance {
+        self.shared.instance
+    }
+
+    /// The address at which others reach this runtime; empty before [`connect_recv`](CommsManager::connect_recv).
+    pub fn address(&self) -> String {
+        self.shared.bound.lock().0.clone()
+    }
+
+    /// The port at which others reach this runtime; 0 before [`connect_recv`](CommsManager::connect_recv).
+    pub fn port(&self) -> u16 {
+        self.shared.bound.lock().1
+    }
+
+    /// The span in which everything of this manager is logged.
+    pub fn span(&self) -> &Span {
+        &self.shared.span
+    }
+
+    /// What this manager shares with others of the process.
+    pub fn context(&self) -> &Context {
+        &self.shared.context
+    }
+
+    /// Everybody in the network, oneself included, as known here.
+    pub fn topology(&self) -> Topology {
+        self.shared.directory().topology.clone()
+    }
+
+    /// The uids of the others that fit `pattern`, in which `*` stands for any run of characters.
+    pub fn peers(&self, pattern: &str) -> Vec<Uid> {
+        self.shared.directory().peers(pattern, &self.shared.uid)
+    }
+
+    /// Whether `uid` is in our topology, or is ourselves.
+    pub fn connected(&self, uid: &str) -> bool {
+        self.shared.uid == *uid || self.shared.directory().topology.contains(uid)
+    }
+
+    /// Whether `uid` is known through a handshake, or vouched for by one or by the monitor.
+    pub fn shaken(&self, uid: &str) -> bool {
+        self.shared.directory().shaken.contains(uid)
+    }
+
+    /// The address at which `uid` can be reached.
+    ///
+    /// # Errors
+    /// [`UnknownPeer`] names the uids that look like it.
+    pub fn uid_address(&self, uid: &str) -> Result<String, UnknownPeer> {
+        self.shared.directory().place(uid).map(|place| place.address.clone())
+    }
+
+    /// The port at which `uid` can be reached.
+    ///
+    /// # Errors
+    /// [`UnknownPeer`] names the uids that look like it.
+    pub fn uid_port(&self, uid: &str) -> Result<u16, UnknownPeer> {
+        self.shared.directory().place(uid).map(|place| place.port)
+    }
+
+    /// What happens in the network from now on.
+    pub fn events(&self) -> Events {
+        Events(self.shared.events.subscribe())
+    }
+
+    /// One-way messages and replies that were dropped because their peer had left.
+    pub fn dropped(&self) -> u64 {
+        let links = self.shared.links.read();
+        let on_links: u64 = links.values().map(|link| link.look(|machine| machine.counters().dropped)).sum();
+        self.shared.dropped.load(Ordering::Relaxed) + on_links
+    }
+}
+
+impl Shared {
+    /// A handle for a handler.
+    pub(crate) fn handle(self: &Arc<Self>) -> CommsManager {
+        CommsManager { shared: self.clone(), _guard: self.guard.lock().upgrade() }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    pub(crate) fn directory(&self) -> Arc<Directory> {
+        self.directory.read().clone()
+    }
+
+    pub(crate) fn emit(&self, event: Event) {
+        // Nobody may be listening.
+        let _ = self.events.send(event);
+    }
+
+    fn inform(&self, input: Input) {
+        // Membership ends with the manager: nobody needs to be informed then.
+        let _ = self.membership.send(input);
+    }
+
+    /// The link to `uid`, made if the topology, or a dial by hand, says where it is.
+    pub(crate) fn link_to(self: &Arc<Self>, uid: &str) -> Option<Arc<Link>> {
+        if let Some(link) = self.links.read().get(uid) {
+            return Some(link.clone());
+        }
+        let place = self.directory().topology.get(uid).cloned();
+        let dialled = self.dialled.lock().contains_key(uid);
+        let known = place.as_ref().is_some_and(|place| place.is_known());
+        if !known && !dialled {
+            return None;
+        }
+        let uid = Uid::new(uid).ok()?;
+        Some(self.make_link(uid, place.map(|place| place.instance)))
+    }
+
+    /// The link that a caller's connection belongs to: the one there is, unless it has ended.
+    pub(crate) fn link_from(self: &Arc<Self>, uid: &Uid) -> Arc<Link> {
+        let link = self.links.read().get(uid).cloned();
+        link.unwrap_or_else(|| self.make_link(uid.clone(), None))
+    }
+
+    fn make_link(self: &Arc<Self>, peer: Uid, peer_instance: Option<Instance>) -> Arc<Link> {
+        let mut links = self.links.write();
+        if let Some(link) = links.get(&peer) {
+            return link.clone();
+        }
+        let (host, pid_namespace) = self.context.host();
+        let settings = Settings {
+            uid: self.uid.clone(),
+            instance: self.instance,
+            host,
+            pid_namespace,
+            pid: std::process::id(),
+            peer: peer.clone(),
+            peer_instance,
+            limits: self.config.limits,
+            intervals: self.config.intervals,
+        };
+        let link = Link::new(&self.context, Arc::downgrade(self), self.io.clone(), settings);
+        links.insert(peer, link.clone());
+        link
+    }
+
+    fn all_links(&self) -> Vec<Arc<Link>> {
+        self.links.read().values().cloned().collect()
+    }
+
+    /// A link has begun or ended something.
+    pub(crate) fn link_changed(
+        self: &Arc<Self>,
+        link: &Arc<Link>,
+        event: LinkEvent<crate::link::Ticket, Buffer>,
+    ) {
+        match event {
+            LinkEvent::Up { resumed: false } => {
+                if let Some(instance) = link.peer_instance() {
+                    self.inform(Input::LinkUp { link: link.clone(), instance });
+                }
+            }
+            LinkEvent::Suspected => self.emit(Event::Suspected { uid: link.peer.clone() }),
+            LinkEvent::Unreachable(reason) => {
+                self.emit(Event::Unreachable { uid: link.peer.clone(), reason: reason.clone() });
+                self.inform(Input::LinkLost { link: link.clone(), reason });
+            }
+            LinkEvent::Ended { verdict, reason } => self.link_ended(link, verdict, reason),
+            _ => {}
+        }
+        self.changed.notify_waiters();
+    }
+
+    fn link_ended(self: &Arc<Self>, link: &Arc<Link>, verdict: Verdict, reason: Reason) {
+        self.links.write().remove_entry_if(link);
+        self.dropped.fetch_add(link.look(|machine| machine.counters().dropped), Ordering::Relaxed);
+        link.inbox.close();
+        link.finish();
+        self.inform(Input::LinkEnded { link: link.clone(), verdict, reason });
+    }
+
+    /// A message has come over a link.
+    pub(crate) fn receive(self: &Arc<Self>, link: &Arc<Link>, incoming: Incoming<Buffer>, session: Session) {
+        let message = crate::dispatch::arrival(link, incoming, session);
+        if membership::is_protocol(message.envelope().method) {
+            message.origin.consumed(message.cost());
+            self.inform(Input::Protocol { link: link.clone(), message });
+        } else if message.envelope().express {
+            crate::dispatch::serve_apart(self, message);
+        } else {
+            link.inbox.receive(self, message);
+        }
+    }
+
+    /// A one-way message of `peer` failed here: it is told.
+    pub(crate) fn report_failure(self: &Arc<Self>, peer: &Uid, error: &RemoteError) {
+        draft::send_exception(self, peer, error);
+    }
+
+    fn send_to_self(self: &Arc<Self>, message: Message) {
+        self.own.receive(self, message);
+    }
+}
+
+/// `HashMap::remove` for an entry that may have been replaced meanwhile.
+trait RemoveLink {
+    fn remove_entry_if(&mut self, link: &Arc<Link>);
+}
+
+impl RemoveLink for HashMap<Uid, Arc<Link>> {
+    fn remove_entry_if(&mut self, link: &Arc<Link>) {
+        if self.get(&link.peer).is_some_and(|current| Arc::ptr_eq(current, link)) {
+            self.remove(&link.peer);
+        }
+    }
+}

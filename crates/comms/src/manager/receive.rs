@@ -1,0 +1,137 @@
+//! What comes in, from the program's side: the listening loop, or pulling messages oneself.
+
+use std::collections::VecDeque;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use mosaic_proto::Uid;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::{CommsManager, Phase, Shared};
+use crate::dispatch::serve;
+use crate::error::RecvError;
+use crate::link::Write;
+use crate::message::{Message, Origin};
+
+/// Messages until somebody listens, in the order in which they came. They are bounded by the windows of their links.
+#[derive(Debug, Default)]
+pub(crate) struct Intake {
+    state: Mutex<State>,
+    arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    listening: bool,
+    kept: VecDeque<Message>,
+}
+
+impl Intake {
+    /// Keeps a message for those who pull; it comes back if the listening loop runs.
+    pub(crate) fn keep(&self, message: Message) -> Option<Message> {
+        let mut state = self.state.lock();
+        if state.listening {
+            return Some(message);
+        }
+        state.kept.push_back(message);
+        drop(state);
+        self.arrived.notify_one();
+        None
+    }
+
+    fn is_listening(&self) -> bool {
+        self.state.lock().listening
+    }
+
+    fn pop(&self) -> Option<Message> {
+        self.state.lock().kept.pop_front()
+    }
+}
+
+/// The listening loop. Awaiting it waits for its end; dropping it doesn't stop the loop.
+#[derive(Debug, Clone)]
+pub struct Listening(CommsManager);
+
+impl IntoFuture for Listening {
+    type Output = ();
+    type IntoFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move { self.0.wait().await })
+    }
+}
+
+impl CommsManager {
+    /// Starts the listening loop: messages go to their handlers, first those that came before. Calling it again has no
+    /// effect.
+    pub fn listen(&self) -> Listening {
+        self.shared.listen();
+        Listening(self.clone())
+    }
+
+    /// Listens until the manager has stopped.
+    ///
+    /// Cancel safe: the loop goes on.
+    pub async fn listen_async(&self) {
+        self.listen().await;
+    }
+
+    /// Pulls the next message oneself, instead of listening. [`process_msg`](CommsManager::process_msg) handles it as
+    /// the loop would.
+    ///
+    /// # Errors
+    /// [`RecvError`] if the loop runs or the manager has stopped.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn recv(&self) -> Result<(Uid, Message), RecvError> {
+        let intake = &self.shared.intake;
+        let mut phase = self.shared.phase.subscribe();
+        loop {
+            if intake.is_listening() {
+                return Err(RecvError::Listening);
+            }
+            if let Some(message) = intake.pop() {
+                return Ok((message.sender.clone(), message));
+            }
+            if *phase.borrow_and_update() >= Phase::Stopping {
+                return Err(RecvError::Stopped);
+            }
+            tokio::select! {
+                () = intake.arrived.notified() => {}
+                // The sender lives as long as we do.
+                _ = phase.changed() => {}
+            }
+        }
+    }
+
+    /// Handles a message as the listening loop does. Returns once its handler has been started.
+    ///
+    /// # Cancel safety
+    /// If it is dropped, the message may not have been handled; its sender gets an error then.
+    pub async fn process_msg(&self, message: Message) {
+        serve(&self.shared, message, Write::Now).await;
+    }
+}
+
+impl Shared {
+    fn listen(self: &Arc<Self>) {
+        let kept = {
+            let mut state = self.intake.state.lock();
+            // What comes from now on waits behind what was kept: the lock is held until that is queued.
+            let kept = std::mem::take(&mut state.kept);
+            for message in kept {
+                match message.origin.clone() {
+                    Origin::Link { link, .. } => link.inbox.dispatch(self, message),
+                    Origin::Own(_) => self.own.dispatch(self, message),
+                }
+            }
+            std::mem::replace(&mut state.listening, true)
+        };
+        if !kept {
+            self.intake.arrived.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The reply to a request that was sent: a future that ends in the result or in one error.
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use mosaic_proto::Uid;
+use mosaic_proto::link::{Execution, Outcome};
+use mosaic_proto::wire::{Incoming, Kind};
+use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
+
+use super::Shared;
+use crate::decode::decode_value;
+use crate::error::{CallError, RemoteError};
+use crate::link::{Link, Write};
+use crate::message::{OwnReply, decode_error};
+use crate::pool::{Buffer, Received};
+
+/// The reply to a request that was sent. Dropping it cancels the call at the peer, unless it is detached.
+#[must_use = "dropping it cancels the call"]
+#[derive(Debug)]
+pub struct Reply<R> {
+    pub(super) waiting: Waiting,
+    pub(super) peer: Uid,
+    pub(super) method: String,
+    pub(super) shared: Arc<Shared>,
+    pub(super) deadline: Option<Duration>,
+    pub(super) result: PhantomData<fn() -> R>,
+}
+
+#[derive(Debug)]
+pub(super) enum Waiting {
+    Link { outcome: oneshot::Receiver<Outcome<Buffer>>, cancel: Cancel },
+    Own { reply: oneshot::Receiver<OwnReply>, timer: Option<Pin<Box<tokio::time::Sleep>>> },
+}
+
+/// Cancels a call when it is dropped.
+#[derive(Debug)]
+pub(super) struct Cancel {
+    pub(super) link: Arc<Link>,
+    pub(super) id: u64,
+    pub(super) armed: bool,
+}
+
+impl Drop for Cancel {
+    fn drop(&mut self) {
+        if self.armed {
+            self.link.run(Write::Now, |machine, now| drop(machine.cancel(now, self.id)));
+        }
+    }
+}
+
+impl<R> Reply<R> {
+    /// Lets the call go on when this is dropped: its result is dropped and counted.
+    pub fn detach(mut self) {
+        if let Waiting::Link { cancel, .. } = &mut self.waiting {
+            cancel.armed = false;
+        }
+    }
+}
+
+impl<R: DeserializeOwned> Future for Reply<R> {
+    type Output = Result<R, CallError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.waiting {
+            Waiting::Link { outcome, cancel } => {
+                let Poll::Ready(outcome) = Pin::new(outcome).poll(context) else { return Poll::Pending };
+                cancel.armed = false;
+                Poll::Ready(self.conclude(outcome.ok()))
+            }
+            Waiting::Own { reply, timer } => {
+                if let Poll::Ready(reply) = Pin::new(reply).poll(context) {
+                    return Poll::Ready(self.conclude_own(reply.ok()));
+                }
+                let late = timer.as_mut().is_some_and(|timer| timer.as_mut().poll(context).is_ready());
+                if late { Poll::Ready(Err(self.timed_out(Execution::MayHaveRun))) } else { Poll::Pending }
+            }
+        }
+    }
+}
+
+impl<R> Unpin for Reply<R> {}
+
+impl<R: DeserializeOwned> Reply<R> {
+    fn conclude(&self, outcome: Option<Outcome<Buffer>>) -> Result<R, CallError> {
+        match outcome {
+            Some(Outcome::Reply(incoming)) => self.decode_reply(incoming),
+            Some(Outcome::Timeout(execution)) => Err(self.timed_out(execution)),
+            Some(Outcome::Disconnected { reason, execution }) => {
+                Err(self.shared.disconnected(&self.peer, reason, execution))
+            }
+            Some(Outcome::TooLarge { size, limit }) => {
+                Err(CallError::TooLarge { peer: self.peer.clone(), size, limit })
+            }
+            Some(_) | None => {
+                Err(CallError::Cancelled { peer: self.peer.clone(), execution: Execution::MayHaveRun })
+            }
+        }
+    }
+
+    fn decode_reply(&self, mut incoming: Incoming<Buffer>) -> Result<R, CallError> {
+        let buffers = incoming.take_buffers().into_iter().map(Received::Pooled).collect();
+        if incoming.envelope().kind == Kind::Error {
+            return Err(self.remote(decode_error(incoming.body())));
+        }
+        self.decode(incoming.body(), buffers)
+    }
+
+    fn decode(&self, body: &[u8], buffers: Vec<Received>) -> Result<R, CallError> {
+        decode_value(body, buffers).map_err(|cause| CallError::Decode {
+            peer: self.peer.clone(),
+            method: self.method.clone(),
+            cause,
+        })
+    }
+
+    fn conclude_own(&self, reply: Option<OwnReply>) -> Result<R, CallError> {
+        match reply {
+            Some(Ok(encoded)) => {
+                let buffers = encoded.buffers.into_iter().map(Received::Shared).collect();
+                self.decode(&encoded.body, buffers)
+            }
+            Some(Err(error)) => Err(self.remote(error)),
+            None => Err(CallError::Stopped { execution: Execution::MayHaveRun }),
+        }
+    }
+
+    fn remote(&self, error: RemoteError) -> CallError {
+        match error.kind.as_str() {
+            RemoteError::OVERLOADED => CallError::Overloaded { peer: self.peer.clone() },
+            RemoteError::EXPIRED => self.timed_out(Execution::NotRun),
+            _ => CallError::Remote(Box::new(error)),
+        }
+    }
+
+    fn timed_out(&self, execution: Execution) -> CallError {
+        let after = self.deadline.unwrap_or_default();
+        CallError::Timeout { peer: self.peer.clone(), after, execution }
+    }
+}

@@ -1,0 +1,154 @@
+//! A message that was received and has not been handled: what `recv` gives and `process_msg` takes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use mosaic_proto::wire::{Envelope, Head, Incoming, Kind};
+use mosaic_proto::{Session, Uid};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::args::Args;
+use crate::decode::DecodeError;
+use crate::dispatch::reply_message;
+use crate::encode::Encoded;
+use crate::error::RemoteError;
+use crate::link::{Link, Write};
+use crate::pool::{Buffer, Received};
+
+/// A message that was received and has not been handled.
+pub struct Message {
+    pub(crate) sender: Uid,
+    incoming: Incoming<Buffer>,
+    /// The buffers of a message that a runtime sent to itself.
+    shared: Vec<bytes::Bytes>,
+    pub(crate) origin: Origin,
+    pub(crate) arrived: Instant,
+}
+
+/// Where a message came from, and so where its reply goes.
+#[derive(Clone)]
+pub(crate) enum Origin {
+    Link {
+        link: Arc<Link>,
+        session: Session,
+        express: bool,
+    },
+    /// From this very runtime; the ticket is taken by the reply.
+    Own(Arc<Mutex<Option<oneshot::Sender<OwnReply>>>>),
+}
+
+/// The reply to a message that a runtime sent to itself: nothing of it was encoded for a wire.
+pub(crate) type OwnReply = Result<Encoded, RemoteError>;
+
+/// A message taken apart.
+pub(crate) struct Parts {
+    pub(crate) head: Head<Buffer>,
+    pub(crate) body: bytes::Bytes,
+    pub(crate) buffers: Vec<Received>,
+}
+
+impl Message {
+    pub(crate) fn new(
+        sender: Uid,
+        incoming: Incoming<Buffer>,
+        shared: Vec<bytes::Bytes>,
+        origin: Origin,
+    ) -> Message {
+        Message { sender, incoming, shared, origin, arrived: Instant::now() }
+    }
+
+    /// The method that is called.
+    pub fn method(&self) -> String {
+        self.incoming.envelope().method.to_owned()
+    }
+
+    /// Whether the sender awaits a reply.
+    pub fn wants_reply(&self) -> bool {
+        self.incoming.envelope().wants_reply
+    }
+
+    /// Takes the arguments out.
+    ///
+    /// # Errors
+    /// If the body is not a map of arguments.
+    pub fn into_args(self) -> Result<Args, DecodeError> {
+        let parts = self.into_parts();
+        Args::new(parts.body, parts.buffers)
+    }
+
+    pub(crate) fn envelope(&self) -> Envelope<'_> {
+        self.incoming.envelope()
+    }
+
+    pub(crate) fn cost(&self) -> u64 {
+        self.incoming.cost()
+    }
+
+    pub(crate) fn delimited(&self) -> bool {
+        self.incoming.delimited()
+    }
+
+    pub(crate) fn into_parts(mut self) -> Parts {
+        let pooled = self.incoming.take_buffers().into_iter().map(Received::Pooled);
+        let buffers = pooled.chain(self.shared.into_iter().map(Received::Shared)).collect();
+        let mut head = self.incoming.into_head();
+        let body = head.take_body();
+        Parts { head, body, buffers }
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("sender", &self.sender)
+            .field("method", &self.method())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Origin::Link { .. } => "Link",
+            Origin::Own(_) => "Own",
+        })
+    }
+}
+
+impl Origin {
+    /// The message has been taken by its handler: its room in the window is free again.
+    pub(crate) fn consumed(&self, cost: u64) {
+        if let Origin::Link { link, session, express: false } = self {
+            link.run(Write::Pump, |machine, now| machine.consumed(now, *session, cost));
+        }
+    }
+
+    pub(crate) fn reply(self, kind: Kind, id: u64, encoded: Encoded, delimited: bool, write: Write) {
+        match self {
+            Origin::Link { link, session, .. } => {
+                // Without a method or an object, the envelope is never too large.
+                if let Some(outgoing) = reply_message(kind, id, encoded, delimited) {
+                    link.reply(write, session, id, outgoing);
+                }
+            }
+            Origin::Own(ticket) => {
+                let Some(ticket) = ticket.lock().take() else { return };
+                let result = match kind {
+                    Kind::Error => Err(decode_error(&encoded.body)),
+                    Kind::Reply | Kind::Message => Ok(encoded),
+                };
+                // The caller may have gone in this very moment.
+                let _ = ticket.send(result);
+            }
+        }
+    }
+}
+
+/// The error that travelled as this body.
+pub(crate) fn decode_error(body: &[u8]) -> RemoteError {
+    crate::decode::decode_value(body, Vec::new()).unwrap_or_else(|error| {
+        RemoteError::new(RemoteError::ERROR, format!("an error that cannot be read: {error}"))
+    })
+}

@@ -1,0 +1,223 @@
+//! What a runtime is to its manager: methods that others may call, and hooks. Closures registered under names and
+//! types of one's own are the same thing.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use mosaic_proto::{Reason, Uid};
+use serde::Serialize;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::Args;
+use crate::encode::{Encoded, encode_value};
+use crate::error::{HandlerError, RemoteError};
+use crate::manager::CommsManager;
+
+/// An endpoint of the network: its methods may be called by the others.
+///
+/// Object safe. [`Methods`] implements it for closures.
+pub trait Runtime: Send + Sync + 'static {
+    /// Starts to handle one call. `None` if there is no such method.
+    ///
+    /// It is called in the order in which the sender sent, and must not block: what takes time belongs into the
+    /// future or the computation that it returns.
+    fn dispatch(self: Arc<Self>, method: &str, args: Args, call: Call) -> Option<Handling>;
+
+    /// The names of its methods, for errors and tools.
+    fn methods(&self) -> Vec<String>;
+
+    /// Somebody is in the network now. Called before its first message is dispatched.
+    fn connected(&self, peer: &Uid) {
+        let _ = peer;
+    }
+
+    /// Somebody is no longer in the network.
+    fn disconnected(&self, peer: &Uid, reason: &Reason) {
+        let _ = (peer, reason);
+    }
+}
+
+/// What a handler comes to.
+pub type HandlerResult = Result<Encoded, HandlerError>;
+
+/// How a call is being handled.
+pub enum Handling {
+    /// It is done.
+    Done(HandlerResult),
+    /// On the executor: polled once in place, spawned if it is pending.
+    Future(Pin<Box<dyn Future<Output = HandlerResult> + Send>>),
+    /// On the compute pool, where it may take as long as it likes.
+    Compute(Box<dyn FnOnce() -> HandlerResult + Send>),
+}
+
+impl fmt::Debug for Handling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Handling::Done(_) => "Done",
+            Handling::Future(_) => "Future",
+            Handling::Compute(_) => "Compute",
+        })
+    }
+}
+
+/// What a handler may know of the call that it serves.
+#[derive(Clone)]
+pub struct Call {
+    pub(crate) sender: Uid,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) cancelled: CancellationToken,
+    pub(crate) comms: CommsManager,
+}
+
+impl Call {
+    /// Who calls.
+    pub fn sender(&self) -> &Uid {
+        &self.sender
+    }
+
+    /// When the caller gives up, if it said so.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// The manager that received the call.
+    pub fn comms(&self) -> &CommsManager {
+        &self.comms
+    }
+
+    /// Ends once the caller has given up. A future is dropped then anyway; a computation may ask
+    /// [`Call::is_cancelled`].
+    ///
+    /// Cancel safe.
+    pub async fn cancelled(&self) {
+        self.cancelled.cancelled().await;
+    }
+
+    /// Whether the caller has given up.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.is_cancelled()
+    }
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("sender", &self.sender)
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
+type Handler = Box<dyn Fn(Args, Call) -> Handling + Send + Sync>;
+type Hook = Box<dyn Fn(&Uid) + Send + Sync>;
+type FarewellHook = Box<dyn Fn(&Uid, &Reason) + Send + Sync>;
+
+/// A runtime made of closures, registered under the names of methods.
+///
+/// # Example
+/// ```
+/// use mosaic_comms::Methods;
+/// let methods = Methods::new()
+///     .method("add", |args, _call| async move { Ok(args.get::<f64>("a")? + args.get::<f64>("b")?) })
+///     .compute("sum", |args, _call| Ok((0..args.get::<u64>("to")?).sum::<u64>()));
+/// ```
+#[derive(Default)]
+pub struct Methods {
+    handlers: BTreeMap<String, Handler>,
+    connected: Option<Hook>,
+    disconnected: Option<FarewellHook>,
+}
+
+impl Methods {
+    /// No methods yet.
+    pub fn new() -> Methods {
+        Methods::default()
+    }
+
+    /// Registers an async method. It runs on the executor, concurrently with others.
+    #[must_use]
+    pub fn method<R, F, Fut>(mut self, name: &str, handler: F) -> Self
+    where
+        R: Serialize,
+        F: Fn(Args, Call) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, HandlerError>> + Send + 'static,
+    {
+        let handler = move |args, call| {
+            let result = handler(args, call);
+            Handling::Future(Box::pin(async move { encoded(result.await) }))
+        };
+        self.handlers.insert(name.to_owned(), Box::new(handler));
+        self
+    }
+
+    /// Registers a method that computes. It runs on the compute pool, concurrently with others.
+    #[must_use]
+    pub fn compute<R, F>(mut self, name: &str, handler: F) -> Self
+    where
+        R: Serialize,
+        F: Fn(Args, Call) -> Result<R, HandlerError> + Send + Sync + 'static,
+    {
+        let handler = Arc::new(handler);
+        let handler = move |args, call| {
+            let handler = handler.clone();
+            Handling::Compute(Box::new(move || encoded(handler(args, call))))
+        };
+        self.handlers.insert(name.to_owned(), Box::new(handler));
+        self
+    }
+
+    /// Calls `hook` when somebody is in the network.
+    #[must_use]
+    pub fn on_connected(mut self, hook: impl Fn(&Uid) + Send + Sync + 'static) -> Self {
+        self.connected = Some(Box::new(hook));
+        self
+    }
+
+    /// Calls `hook` when somebody is no longer in the network.
+    #[must_use]
+    pub fn on_disconnected(mut self, hook: impl Fn(&Uid, &Reason) + Send + Sync + 'static) -> Self {
+        self.disconnected = Some(Box::new(hook));
+        self
+    }
+}
+
+fn encoded<R: Serialize>(result: Result<R, HandlerError>) -> HandlerResult {
+    let value = result?;
+    encode_value(&value).map_err(|error| {
+        let mut failure = HandlerError::from(error);
+        RemoteError::ENCODE.clone_into(&mut failure.0.kind);
+        failure
+    })
+}
+
+impl Runtime for Methods {
+    fn dispatch(self: Arc<Self>, method: &str, args: Args, call: Call) -> Option<Handling> {
+        self.handlers.get(method).map(|handler| handler(args, call))
+    }
+
+    fn methods(&self) -> Vec<String> {
+        self.handlers.keys().cloned().collect()
+    }
+
+    fn connected(&self, peer: &Uid) {
+        if let Some(hook) = &self.connected {
+            hook(peer);
+        }
+    }
+
+    fn disconnected(&self, peer: &Uid, reason: &Reason) {
+        if let Some(hook) = &self.disconnected {
+            hook(peer, reason);
+        }
+    }
+}
+
+impl fmt::Debug for Methods {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Methods").field(&self.handlers.keys()).finish()
+    }
+}

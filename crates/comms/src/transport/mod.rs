@@ -1,0 +1,86 @@
+//! Byte streams between runtimes: one trait, one file a transport.
+//!
+//! A stream is read by one task and written by one party at a time; neither ever blocks a thread. Streams are made on
+//! an I/O thread, whose reactor they belong to, and may be written to from any thread.
+
+pub(crate) mod address;
+pub(crate) mod memory;
+pub(crate) mod simulated;
+pub(crate) mod tcp;
+pub(crate) mod unix;
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// Bytes written in one system call at most: more at once is slower over loopback TCP by a factor of two, fewer too.
+pub(crate) const WRITE_AT_ONCE: usize = 512 * 1024;
+
+/// Bytes read in one system call at most, for the same reason.
+pub(crate) const READ_AT_ONCE: usize = 128 * 1024;
+
+/// Who is at the other end, as far as the transport vouches for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// The same process or the same user on this host, by the kernel's word.
+    SameUser,
+    /// Anyone who could connect.
+    Anyone,
+}
+
+/// A connected byte stream.
+pub(crate) trait Stream: Send + Sync + fmt::Debug {
+    /// Ready once [`Stream::try_read`] may have something. Only one task may wait at a time.
+    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Ready once [`Stream::try_write`] may take something. Only one task may wait at a time.
+    fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Reads what is there; `WouldBlock` if nothing is, 0 at the end.
+    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes what fits; `WouldBlock` if nothing does.
+    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Ends both directions: the reader sees the end, the peer too.
+    fn close(&self);
+
+    /// Ends our direction only: the peer reads what was written, then the end.
+    fn finish(&self);
+
+    /// Who is at the other end.
+    fn trust(&self) -> Trust;
+}
+
+/// A connected byte stream of any transport.
+pub(crate) type AnyStream = Arc<dyn Stream>;
+
+/// Reads at least one byte; an `UnexpectedEof` error at the end.
+///
+/// Cancel safe: nothing is read if it is dropped while it waits.
+pub(crate) async fn read_some(stream: &dyn Stream, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        poll_fn(|context| stream.poll_readable(context)).await?;
+        match stream.try_read(buffer) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            other => return other,
+        }
+    }
+}
+
+/// Writes everything. Not cancel safe: part of it may have been written.
+pub(crate) async fn write_all(stream: &dyn Stream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        poll_fn(|context| stream.poll_writable(context)).await?;
+        match stream.try_write(&[IoSlice::new(bytes)]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

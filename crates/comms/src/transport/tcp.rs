@@ -1,0 +1,77 @@
+//! TCP, version 4 and 6. Socket buffers are left to the kernel, which tunes them better than a fixed size does.
+
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use rustix::net::Shutdown;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::{AnyStream, Stream, Trust};
+
+/// Connections that may wait to be accepted: a storm of joiners comes at once.
+const BACKLOG: i32 = 4096;
+
+#[derive(Debug)]
+pub(crate) struct Tcp(TcpStream);
+
+/// Binds `address`; an IPv6 one takes no IPv4 connections, so that both can be bound side by side.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // A port whose last owner's connections linger in TIME_WAIT may be bound again; a live listener's may not.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+pub(crate) async fn connect(address: SocketAddr) -> io::Result<AnyStream> {
+    adopt(TcpStream::connect(address).await?)
+}
+
+pub(crate) async fn accept(listener: &TcpListener) -> io::Result<(AnyStream, IpAddr)> {
+    let (stream, peer) = listener.accept().await?;
+    Ok((adopt(stream)?, peer.ip()))
+}
+
+fn adopt(stream: TcpStream) -> io::Result<AnyStream> {
+    stream.set_nodelay(true)?;
+    Ok(Arc::new(Tcp(stream)))
+}
+
+impl Stream for Tcp {
+    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_read_ready(context)
+    }
+
+    fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_write_ready(context)
+    }
+
+    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.try_read(buffer)
+    }
+
+    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.try_write_vectored(slices)
+    }
+
+    fn close(&self) {
+        // An error means that the connection has ended already, which is what is wanted.
+        let _ = rustix::net::shutdown(&self.0, Shutdown::Both);
+    }
+
+    fn finish(&self) {
+        let _ = rustix::net::shutdown(&self.0, Shutdown::Write);
+    }
+
+    fn trust(&self) -> Trust {
+        Trust::Anyone
+    }
+}

@@ -1,0 +1,6 @@
+//! What the tests of several files share. Nothing of it is published.
+#![allow(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
+
+mod network;
+
+pub use network::{Network, Transport, Witness, config, methods, network};
