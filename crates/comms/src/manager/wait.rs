@@ -1,7 +1,6 @@
 //! Waiting for others to be in the network, woken by the event.
 
 use mosaic_proto::Uid;
-use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout_at};
 
 use super::CommsManager;

@@ -12,7 +12,6 @@ use mosaic_proto::link::Verdict as LinkVerdict;
 use mosaic_proto::membership::{Effect, Membership, Notice, Notify as Pass, Part, Verdict};
 use mosaic_proto::wire::Kind;
 use mosaic_proto::{Instance, Place, Reason, Topology, Uid};
-use serde::Deserialize;
 use tokio::sync::mpsc;
 use tracing::{debug, info};
 
