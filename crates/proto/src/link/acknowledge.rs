@@ -3,7 +3,7 @@
 //! ```text
 //! sender    WANT n --------------------> the head of the queue needs a window of n
 //!           <-- ACK (window >= n) | DENY limit           once the budget has answered
-//!           WANT 0 --------------------> the head has gone: what was granted for it is not used
+//!           WANT n, WANT 0 ------------> the head has gone: what was granted for it is not used
 //!           <-- DENY 0, ACK                              nothing is granted any more; until then nothing is admitted
 //! ```
 
@@ -83,16 +83,22 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
 
     pub(super) fn consume(&mut self, now: Time, class: Class, cost: u64) {
         let inflow = &mut self.inflow[class.index()];
-        let released = inflow.consume(cost);
-        if released > 0 {
-            self.events.push_back(Event::Release { class, bytes: released });
-        }
+        inflow.consume(cost);
         if !self.foreign
             && let Some(bytes) = inflow.growth_due(now)
         {
             self.events.push_back(Event::Reserve { class, bytes, essential: false });
         }
+        self.settle(class);
         self.owe_acknowledgement(now);
+    }
+
+    /// Gives back what the limit of this class does not need any more.
+    fn settle(&mut self, class: Class) {
+        let bytes = self.inflow[class.index()].settle();
+        if bytes > 0 {
+            self.events.push_back(Event::Release { class, bytes });
+        }
     }
 
     /// The budget has lent what [`Event::Reserve`] asked for. What nobody needs any more goes back at once.
@@ -103,6 +109,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         if !taken {
             self.events.push_back(Event::Release { class, bytes });
         }
+        self.settle(class);
         self.acknowledge();
         self.ask_again(class);
     }
@@ -124,10 +131,8 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
 
     pub(super) fn handle_want(&mut self, class: Class, bytes: u64) {
         if bytes == 0 {
-            let unused = self.inflow[class.index()].retract();
-            if unused > 0 {
-                self.events.push_back(Event::Release { class, bytes: unused });
-            }
+            self.inflow[class.index()].retract();
+            self.settle(class);
             self.commands.deny(class, 0);
             self.acknowledge();
         } else if bytes > self.settings.limits.message {

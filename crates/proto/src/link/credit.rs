@@ -29,19 +29,19 @@ pub(super) struct Outflow {
     window: u64,
     /// What was asked for, for the head of the queue; 0 for nothing.
     wanted: u64,
-    /// The message that was asked for has gone: nothing is admitted until the peer has taken back its grant.
-    retracting: bool,
+    /// What was asked for, for a message that has gone, or 0: nothing is admitted until the peer has taken it back.
+    retracting: u64,
 }
 
 impl Outflow {
     pub(super) fn new() -> Outflow {
         let (limit, window) = (INITIAL_WINDOW, INITIAL_WINDOW);
-        Outflow { sent: 0, consumed: 0, limit, window, wanted: 0, retracting: false }
+        Outflow { sent: 0, consumed: 0, limit, window, wanted: 0, retracting: 0 }
     }
 
     /// Whether a message of this cost may go now.
     pub(super) fn admits(&self, cost: u64) -> bool {
-        !self.retracting && self.sent.saturating_add(cost) <= self.limit
+        self.retracting == 0 && self.sent.saturating_add(cost) <= self.limit
     }
 
     pub(super) fn outstanding(&self) -> u64 {
@@ -65,29 +65,28 @@ impl Outflow {
     /// Whether the peer must be asked for room, because a message of this cost exceeds what it offers even when
     /// nothing is under way. True once for each such message.
     pub(super) fn must_ask(&mut self, cost: u64) -> bool {
-        let ask = !self.retracting && cost > self.window && self.wanted != cost;
+        let ask = self.retracting == 0 && cost > self.window && self.wanted != cost;
         if ask {
             self.wanted = cost;
         }
         ask
     }
 
-    /// Says what the head of the queue costs now, if there is one. True if another was asked for: the peer must
-    /// take back what it granted, else one that gave up would hold it for ever.
-    pub(super) fn must_retract(&mut self, head: Option<u64>) -> bool {
-        let retract = self.wanted != 0 && head != Some(self.wanted);
-        if retract {
-            self.wanted = 0;
-            self.retracting = true;
+    /// Says what the head of the queue costs now, if there is one. Returns what was asked for if that is another: the
+    /// peer must take it back, else a message that was given up would hold it for ever.
+    pub(super) fn must_retract(&mut self, head: Option<u64>) -> Option<u64> {
+        if self.wanted == 0 || head == Some(self.wanted) {
+            return None;
         }
-        retract
+        self.retracting = std::mem::take(&mut self.wanted);
+        Some(self.retracting)
     }
 
     /// The peer says that it grants no more than `limit`. True if that was the answer to a retraction.
     pub(super) fn retracted(&mut self, limit: u64) -> bool {
-        let answered = self.retracting && limit == 0;
+        let answered = self.retracting != 0 && limit == 0;
         if answered {
-            self.retracting = false;
+            self.retracting = 0;
             self.limit = self.sent;
         }
         answered
@@ -98,11 +97,11 @@ impl Outflow {
         std::mem::take(&mut self.wanted)
     }
 
-    /// What was asked for is asked again after a resume: the question may have been lost with the connection. True
-    /// if the question was a retraction.
-    pub(super) fn forget_asking(&mut self) -> bool {
+    /// What was asked for is asked again after a resume: the question may have been lost with the connection. Returns
+    /// what is to be retracted.
+    pub(super) fn forget_asking(&mut self) -> Option<u64> {
         self.wanted = 0;
-        self.retracting
+        (self.retracting != 0).then_some(self.retracting)
     }
 
     /// Takes the peer's word. False if it claims more than was sent.
@@ -113,7 +112,7 @@ impl Outflow {
         if consumed >= self.consumed {
             self.consumed = consumed;
             self.window = window;
-            if !self.retracting {
+            if self.retracting == 0 {
                 self.limit = self.limit.max(consumed.saturating_add(window));
             }
         }
@@ -137,13 +136,13 @@ pub(super) struct Inflow {
     limit: u64,
     /// What was reserved for single messages and has not fallen back, oldest first.
     grants: VecDeque<Grant>,
-    /// Whether the newest grant is the answer to the newest question.
-    granted: bool,
     used_since: (Time, u64),
     /// What the head of the peer's queue needs, and what the budget was asked for; 0 for nothing. There is one
     /// question to the budget at a time.
     wanted: u64,
     asked: u64,
+    /// What the peer's last question was for. It exceeded every grant that was not used, so it tells them apart.
+    last_wanted: u64,
 }
 
 /// What was reserved for one message. Once that has come it no longer raises the limit, and it falls back as soon
@@ -164,10 +163,10 @@ impl Inflow {
             growth: 0,
             limit: INITIAL_WINDOW,
             grants: VecDeque::new(),
-            granted: false,
             used_since: (Time::ZERO, 0),
             wanted: 0,
             asked: 0,
+            last_wanted: 0,
         }
     }
 
@@ -207,15 +206,16 @@ impl Inflow {
         self.received += cost;
     }
 
-    /// The user took a message of this cost. Returns the reservations that fall back with it.
-    pub(super) fn consume(&mut self, cost: u64) -> u64 {
+    /// The user took a message of this cost.
+    pub(super) fn consume(&mut self, cost: u64) {
         self.consumed += cost;
         assert!(self.consumed <= self.received, "more was consumed than has come");
-        self.settle()
     }
 
-    /// Raises the limit to what is reserved, and drops the reservations that it does not need any more.
-    fn settle(&mut self) -> u64 {
+    /// Raises the limit to what is reserved, and returns what it does not need any more. To be called after each
+    /// change.
+    #[must_use]
+    pub(super) fn settle(&mut self) -> u64 {
         let unused: u64 = self.grants.iter().filter(|grant| !grant.used).map(|grant| grant.bytes).sum();
         self.limit = self.limit.max(self.consumed + INITIAL_WINDOW + self.growth + unused);
         let mut spare = (INITIAL_WINDOW + self.reserved()).saturating_sub(self.window());
@@ -255,19 +255,18 @@ impl Inflow {
         let grows = INITIAL_WINDOW + self.growth + bytes <= MAX_WINDOW;
         if grows {
             self.growth += bytes;
-            self.settle();
         }
         grows
     }
 
     /// The peer needs room for one message. False if it has it.
     pub(super) fn want(&mut self, bytes: u64) -> bool {
-        if bytes <= self.window() {
-            return false;
+        self.last_wanted = bytes;
+        let lacks = bytes > self.window();
+        if lacks {
+            self.wanted = bytes;
         }
-        self.wanted = bytes;
-        self.granted = false;
-        true
+        lacks
     }
 
     /// What the budget must be asked for, once.
@@ -288,9 +287,7 @@ impl Inflow {
         let needed = self.wanted == bytes;
         if needed {
             self.wanted = 0;
-            self.granted = true;
             self.grants.push_back(Grant { bytes, used: false, limit_before: self.limit });
-            self.settle();
         }
         needed
     }
@@ -305,16 +302,14 @@ impl Inflow {
         needed
     }
 
-    /// The peer has no use for what it asked for last. Returns the reservation that falls back with it.
-    pub(super) fn retract(&mut self) -> u64 {
+    /// The peer has no use for what it asked for last.
+    pub(super) fn retract(&mut self) {
         self.wanted = 0;
-        if std::mem::take(&mut self.granted)
-            && let Some(grant) = self.grants.back_mut().filter(|grant| !grant.used)
-        {
+        let last = self.last_wanted;
+        if let Some(grant) = self.grants.back_mut().filter(|grant| !grant.used && grant.bytes == last) {
             grant.used = true;
             self.limit = grant.limit_before.max(self.received);
         }
-        self.settle()
     }
 
     /// Whether what may come, and what lies here, is covered by what was reserved.
@@ -349,6 +344,7 @@ mod tests {
         assert_eq!(inflow.question(), Some(bytes));
         assert_eq!(inflow.question(), None);
         assert!(inflow.grant(bytes));
+        assert_eq!(inflow.settle(), 0);
         inflow
     }
 
@@ -358,9 +354,11 @@ mod tests {
         let before = inflow.limit;
         assert!(inflow.receive(1000));
         assert!(inflow.receive(1 << 20));
-        assert_eq!(inflow.consume(1000), 0);
+        inflow.consume(1000);
+        assert_eq!(inflow.settle(), 0);
         assert!(inflow.limit >= before);
-        assert_eq!(inflow.consume(1 << 20), 1 << 20);
+        inflow.consume(1 << 20);
+        assert_eq!(inflow.settle(), 1 << 20);
         assert!(inflow.limit >= before);
         assert_eq!((inflow.window(), inflow.reserved()), (INITIAL_WINDOW, 0));
     }
@@ -370,9 +368,9 @@ mod tests {
         let mut inflow = granted(1 << 20);
         assert!(inflow.receive(1000));
         inflow.consume(1000);
-        assert_eq!(inflow.retract(), 1 << 20);
+        inflow.retract();
+        assert_eq!(inflow.settle(), 1 << 20);
         assert_eq!((inflow.window(), inflow.reserved()), (INITIAL_WINDOW, 0));
-        assert_eq!(inflow.retract(), 0);
     }
 
     #[test]
@@ -380,7 +378,8 @@ mod tests {
         let mut inflow = granted(1 << 20);
         assert!(inflow.want(4 << 20));
         assert_eq!(inflow.question(), Some(4 << 20));
-        assert_eq!(inflow.retract(), 0);
+        inflow.retract();
+        assert_eq!(inflow.settle(), 0);
         assert!(!inflow.grant(4 << 20), "nobody needs it any more");
         assert!(inflow.receive(1 << 20));
     }
@@ -423,6 +422,7 @@ mod tests {
             if let Some(bytes) = inflow.growth_due(now) {
                 inflow.grow(bytes);
             }
+            assert_eq!(inflow.settle(), 0);
         }
         assert_eq!(inflow.window(), MAX_WINDOW);
     }

@@ -32,6 +32,10 @@ impl<T> InFlight<T> {
         self.calls.len()
     }
 
+    pub(super) fn contains(&self, id: u64) -> bool {
+        self.calls.contains_key(&id)
+    }
+
     pub(super) fn insert(&mut self, id: u64, ticket: T, deadline: Option<Time>) {
         if let Some(deadline) = deadline {
             self.deadlines.insert((deadline, id));

@@ -336,11 +336,12 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         self.commands.renew();
         self.asked_for_data = false;
         for class in Class::ALL {
-            if self.outflow[class.index()].forget_asking() {
-                self.commands.want(class, 0);
+            if let Some(bytes) = self.outflow[class.index()].forget_asking() {
+                self.commands.retract(class, bytes);
             }
         }
         self.commands.leave = self.goodbye.is_some();
+        self.lanes.iter_mut().for_each(|lane| lane.told_received = 0);
         self.acknowledge();
     }
 
@@ -387,6 +388,10 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         {
             self.state = State::Down { session };
             self.events.push_back(Event::Down);
+        }
+        if lane == Lane::Data {
+            // The peer may have asked for the one that is lost, and does not ask twice.
+            self.data_wanted = true;
         }
         self.spare_the_peer(now, lane, lived);
         self.dial_where_needed(now);

@@ -146,8 +146,10 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         }
         for class in Class::ALL {
             let head = self.pending[class.index()].front().map(Entry::cost);
-            if self.outflow[class.index()].must_retract(head) && self.is_up() {
-                self.commands.want(class, 0);
+            if let Some(bytes) = self.outflow[class.index()].must_retract(head)
+                && self.is_up()
+            {
+                self.commands.retract(class, bytes);
             }
             while let Some(entry) = self.pending[class.index()].front() {
                 let cost = entry.cost();
@@ -211,9 +213,9 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         Some(ticket)
     }
 
-    /// Takes back a one-way message that still waits. False if it has been accepted.
+    /// Takes back a one-way message that still waits. False if it has been accepted, or is a call: those are cancelled.
     pub fn withdraw(&mut self, now: Time, id: u64) -> bool {
-        let withdrawn = self.take_waiting(id);
+        let withdrawn = !self.in_flight.contains(id) && self.take_waiting(id);
         self.admit(now);
         withdrawn
     }
@@ -254,18 +256,19 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         let asked = self.outflow[class.index()].denied();
         let refused = |entry: &mut Entry<T>| entry.cost() == asked && asked > limit;
         let Some(entry) = self.pending[class.index()].pop_front_if(refused) else { return };
-        let size = entry.cost();
-        let ticket = entry.accepted.or_else(|| self.in_flight.remove(entry.id));
-        match ticket {
-            Some(ticket) => {
-                self.events.push_back(Event::Outcome { ticket, outcome: Outcome::TooLarge { size, limit } });
-            }
-            None if class == Class::Replies => {
-                let Some(session) = self.session() else { return };
-                let cost = entry.outgoing.cost();
+        let cost = entry.outgoing.cost();
+        // The id of a reply is the peer's, and may be that of a call of ours too.
+        match (class, self.session()) {
+            (Class::Replies, Some(session)) => {
                 self.events.push_back(Event::ReplyTooLarge { request: entry.id, session, cost, limit });
             }
-            None => self.counters.dropped += 1,
+            (Class::Requests, _)
+                if let Some(ticket) = entry.accepted.or_else(|| self.in_flight.remove(entry.id)) =>
+            {
+                self.events
+                    .push_back(Event::Outcome { ticket, outcome: Outcome::TooLarge { size: cost, limit } });
+            }
+            _ => self.counters.dropped += 1,
         }
     }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::limits::MESSAGE_OVERHEAD;
+use crate::wire::decoded::Decoded;
 use crate::wire::{Envelope, WireError};
 
 /// Where the memory of large frames and of buffers comes from.
@@ -23,6 +24,8 @@ pub struct Incoming<B> {
     pub(super) head: Vec<u8>,
     /// Where in `head` the envelope ends.
     pub(super) envelope_end: usize,
+    /// What the envelope says; `None` while the message is still arriving.
+    pub(super) decoded: Option<Decoded>,
     pub(super) large_body: Option<B>,
     pub(super) buffers: Vec<B>,
     pub(super) cost: u64,
@@ -35,19 +38,19 @@ impl<B: AsRef<[u8]>> Incoming<B> {
     /// # Errors
     /// What [`Envelope::decode`] returns.
     pub fn from_parts(envelope: &[u8], body: &[u8], buffers: Vec<B>) -> Result<Incoming<B>, WireError> {
-        Envelope::decode(envelope)?;
+        let decoded = Some(Decoded::new(envelope)?);
         let frames = buffers.iter().map(|buffer| buffer.as_ref().len());
         let cost = frames.fold(MESSAGE_OVERHEAD + envelope.len() + body.len(), usize::saturating_add) as u64;
         let mut head = Vec::with_capacity(envelope.len() + body.len());
         head.extend_from_slice(envelope);
         head.extend_from_slice(body);
         let envelope_end = envelope.len();
-        Ok(Incoming { head, envelope_end, large_body: None, buffers, cost, delimited: false })
+        Ok(Incoming { head, envelope_end, decoded, large_body: None, buffers, cost, delimited: false })
     }
 
-    /// What the message is. It is read anew from its bytes, which takes tens of nanoseconds: keep it.
+    /// What the message is.
     pub fn envelope(&self) -> Envelope<'_> {
-        Envelope::decode(&self.head[..self.envelope_end]).expect("the envelope was checked on receipt")
+        decoded(&self.decoded).envelope(&self.head)
     }
 
     /// The body, empty if there is none.
@@ -70,7 +73,8 @@ impl<B: AsRef<[u8]>> Incoming<B> {
 
     /// Takes the message apart without a copy.
     pub fn into_head(self) -> Head<B> {
-        Head { bytes: self.head.into(), envelope_end: self.envelope_end, large_body: self.large_body }
+        let Incoming { head, envelope_end, decoded, large_body, .. } = self;
+        Head { bytes: head.into(), envelope_end, decoded, large_body }
     }
 
     /// What the message costs of its window. It does not change when buffers are taken out.
@@ -88,13 +92,14 @@ impl<B: AsRef<[u8]>> Incoming<B> {
 pub struct Head<B> {
     bytes: Bytes,
     envelope_end: usize,
+    decoded: Option<Decoded>,
     large_body: Option<B>,
 }
 
 impl<B: AsRef<[u8]> + Send + 'static> Head<B> {
     /// What the message is.
     pub fn envelope(&self) -> Envelope<'_> {
-        Envelope::decode(&self.bytes[..self.envelope_end]).expect("the envelope was checked on receipt")
+        decoded(&self.decoded).envelope(&self.bytes)
     }
 
     /// The body, without a copy.
@@ -104,6 +109,10 @@ impl<B: AsRef<[u8]> + Send + 'static> Head<B> {
             None => self.bytes.slice(self.envelope_end..),
         }
     }
+}
+
+fn decoded(decoded: &Option<Decoded>) -> &Decoded {
+    decoded.as_ref().expect("a message is given out when it is complete")
 }
 
 impl<B: AsRef<[u8]>> fmt::Debug for Incoming<B> {

@@ -2,6 +2,7 @@
 //! `docs/wire.md` specifies all of it to the byte.
 
 mod command;
+mod decoded;
 mod envelope;
 mod error;
 mod frame;

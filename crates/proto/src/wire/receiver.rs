@@ -14,8 +14,9 @@
 use std::mem;
 
 use crate::limits::{LARGE_FRAME, Limits, MAX_COMMAND, MAX_ENVELOPE, MESSAGE_OVERHEAD};
+use crate::wire::decoded::Decoded;
 use crate::wire::frame::{LONGEST, header_len};
-use crate::wire::{Buffers, Command, Envelope, FrameHeader, Incoming, WireError};
+use crate::wire::{Buffers, Command, FrameHeader, Incoming, WireError};
 
 /// Memory for a body whose header has not arrived together with the envelope's.
 const BODY_GUESS: usize = 256;
@@ -283,7 +284,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Receiver<B> {
             State::Large { buffer, .. } if self.frames == 2 => self.message.large_body = Some(buffer),
             State::Large { buffer, .. } => self.message.buffers.push(buffer),
             _ if self.frames == 1 => {
-                Envelope::decode(&self.message.head)?;
+                self.message.decoded = Some(Decoded::new(&self.message.head)?);
                 self.message.envelope_end = self.message.head.len();
             }
             _ => {}
@@ -307,6 +308,7 @@ fn no_message<B>() -> Incoming<B> {
     Incoming {
         head: Vec::new(),
         envelope_end: 0,
+        decoded: None,
         large_body: None,
         buffers: Vec::new(),
         cost: MESSAGE_OVERHEAD as u64,
@@ -317,7 +319,7 @@ fn no_message<B>() -> Incoming<B> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Body, Codec, Kind, Outgoing, Piece};
+    use crate::wire::{Body, Codec, Envelope, Kind, Outgoing, Piece};
 
     struct Vectors;
 

@@ -12,10 +12,9 @@ mod wire;
 
 use std::time::Duration;
 
-use mosaic_proto::Time;
-use mosaic_proto::link::{Admission, DialFailure, Request};
+use mosaic_proto::link::{Admission, DialFailure, Request, Verdict};
 use mosaic_proto::wire::{Command, Item, Lane, Outgoing, Ready, Refusal, RefusalCode};
-use mosaic_proto::{Instance, Session};
+use mosaic_proto::{Instance, Reason, Session, Time};
 
 pub use message::{Shape, reply_to};
 pub use side::{Ended, Heard, Side, Told};
@@ -167,8 +166,31 @@ impl Pair {
     /// The handler of the request with this tag ends, with a reply of this size.
     pub fn reply(&mut self, side: usize, tag: u64, size: usize) {
         self.consume(side, tag);
-        let heard = self.sides[side].heard_of(tag).expect("the request has come");
-        self.sides[side].link.reply(self.now, heard.session, heard.id, reply_to(tag, size));
+        self.sides[side].answer(self.now, tag, size);
+        self.settle();
+    }
+
+    /// Starts the handlers of so many requests, oldest first.
+    pub fn consume_oldest(&mut self, side: usize, count: usize) {
+        let waiting = self.sides[side].heard.iter().filter(|heard| !heard.express && !heard.consumed);
+        let tags: Vec<u64> = waiting.map(|heard| heard.tag).take(count).collect();
+        tags.into_iter().for_each(|tag| self.consume(side, tag));
+    }
+
+    /// Ends every handler that has not.
+    pub fn answer_all(&mut self, side: usize) {
+        let open = self.sides[side].heard.iter().filter(|heard| heard.wants_reply && !heard.answered);
+        let tags: Vec<u64> = open.map(|heard| heard.tag).collect();
+        tags.into_iter().for_each(|tag| self.reply(side, tag, 8));
+    }
+
+    pub fn leave(&mut self, side: usize) {
+        self.sides[side].link.leave("done");
+        self.settle();
+    }
+
+    pub fn end(&mut self, side: usize, verdict: Verdict, reason: Reason) {
+        self.sides[side].link.end(verdict, reason);
         self.settle();
     }
 

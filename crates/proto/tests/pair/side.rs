@@ -43,6 +43,7 @@ pub struct Heard {
     pub wants_reply: bool,
     pub cost: u64,
     pub consumed: bool,
+    pub answered: bool,
 }
 
 struct Sent {
@@ -151,6 +152,19 @@ impl Side {
         }
     }
 
+    /// A request is answered once.
+    pub fn answer(&mut self, now: Time, tag: u64, size: usize) {
+        let heard = self.heard.iter_mut().find(|heard| heard.tag == tag).expect("the request has come");
+        if !std::mem::replace(&mut heard.answered, true) {
+            self.link.reply(now, heard.session, heard.id, reply_to(tag, size));
+        }
+    }
+
+    /// The newest message of ours but `back`.
+    pub fn newest(&self, back: usize) -> Option<u64> {
+        self.sent.keys().rev().nth(back).copied()
+    }
+
     fn end(&mut self, tag: u64, ended: Ended) {
         assert!(self.verdict.is_none(), "{tag} ended {ended:?} after the link had");
         let ends = self.ended.entry(tag).or_default();
@@ -227,11 +241,20 @@ impl Side {
         let (tag, id) = (tag_of(incoming), envelope.id);
         let (express, wants_reply) = (envelope.express, envelope.wants_reply);
         let cost = incoming.cost();
-        self.heard.push(Heard { tag, id, session, express, wants_reply, cost, consumed: false });
+        self.heard.push(Heard {
+            tag,
+            id,
+            session,
+            express,
+            wants_reply,
+            cost,
+            consumed: false,
+            answered: false,
+        });
         if self.consumes {
             self.consume(now, tag);
             if let Some(size) = self.answers.filter(|_| wants_reply) {
-                self.link.reply(now, session, id, reply_to(tag, size));
+                self.answer(now, tag, size);
             }
         }
     }
@@ -289,13 +312,14 @@ impl Side {
 
     /// Everything that was asked of this side has ended or arrived.
     pub fn assert_drained(&self, peer: &Side) {
+        assert_eq!(self.violations, [String::new(); 0]);
+        assert_eq!(peer.violations, [String::new(); 0]);
         assert_eq!(self.link.in_flight(), 0, "a call hangs");
         assert!(self.link.is_drained(), "a message hangs: {:?}", Lane::ALL.map(|l| self.link.progress(l)));
         for (tag, sent) in &self.sent {
             let known = sent.lost || self.ended.get(tag).is_some_and(|ends| ends != &[Ended::Accepted]);
             assert!(known || peer.heard_of(*tag).is_some(), "{tag} is lost");
         }
-        assert_eq!(self.violations, [String::new(); 0]);
     }
 
     /// How much of its budget is lent.

@@ -1,0 +1,187 @@
+//! Whatever is done to two links, in whatever order, the invariants hold after every step, and once the faults stop
+//! everything ends. `Pair` checks after each step:
+//!
+//! 1. acknowledged <= received <= sent: no ACK and no resume is ever refused for its count
+//! 2. what was passed on is a prefix of what was sent, in order, each once; NotRun means that it never is
+//! 3. unacknowledged <= window, and what may come is reserved (`assert_invariants`)
+//! 4. each id ends once, none after the end of its link
+//! 5. at most one live connection a lane
+//! 6. the old session has ended before the first message of the new one
+//! 7. reserved <= budget, and what is reserved is known to the link
+
+mod pair;
+
+use std::time::Duration;
+
+use mosaic_proto::Reason;
+use mosaic_proto::link::Verdict;
+use mosaic_proto::wire::Lane;
+use pair::{A, B, Fate, Pair, Shape};
+use proptest::prelude::*;
+
+/// One thing that happens to one side, or on its way to the other.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Send { side: usize, size: usize },
+    Call { side: usize, size: usize, deadline: Option<u64> },
+    Express { side: usize, size: usize, reply: bool },
+    Cancel { side: usize, back: usize },
+    Withdraw { side: usize, back: usize },
+    Consume { side: usize, count: usize },
+    Reply { side: usize, back: usize, size: usize },
+    Handlers { side: usize, consumes: bool, answers: bool },
+    Cut { lane: usize, arriving: [usize; 2] },
+    CutBoth { arriving: [usize; 2] },
+    Pause { lane: usize, side: usize },
+    Resume,
+    Dials { side: usize, fate: Fate, delay: u64 },
+    Delay { side: usize, delay: u64 },
+    Wait { milliseconds: u64 },
+    StandStill { side: usize, milliseconds: u64 },
+    Connect { side: usize },
+}
+
+fn side() -> impl Strategy<Value = usize> {
+    prop_oneof![Just(A), Just(B)]
+}
+
+fn size() -> impl Strategy<Value = usize> {
+    prop_oneof![6 => 8_usize..200, 3 => 200_usize..70_000, 2 => 70_000_usize..600_000, 1 => 600_000_usize..3_000_000]
+}
+
+fn arriving() -> impl Strategy<Value = [usize; 2]> {
+    prop_oneof![Just([0, 0]), [0_usize..300, 0_usize..300], [0_usize..100_000, 0_usize..100_000]]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let fate = prop_oneof![3 => Just(Fate::Connects), 1 => Just(Fate::Silence)];
+    prop_oneof![
+        6 => (side(), size()).prop_map(|(side, size)| Step::Send { side, size }),
+        6 => (side(), size(), prop::option::of(0_u64..100))
+            .prop_map(|(side, size, deadline)| Step::Call { side, size, deadline }),
+        3 => (side(), 8_usize..90_000, any::<bool>())
+            .prop_map(|(side, size, reply)| Step::Express { side, size, reply }),
+        3 => (side(), 0_usize..6).prop_map(|(side, back)| Step::Cancel { side, back }),
+        2 => (side(), 0_usize..6).prop_map(|(side, back)| Step::Withdraw { side, back }),
+        3 => (side(), 1_usize..8).prop_map(|(side, count)| Step::Consume { side, count }),
+        3 => (side(), 0_usize..8, size()).prop_map(|(side, back, size)| Step::Reply { side, back, size }),
+        2 => (side(), any::<bool>(), any::<bool>())
+            .prop_map(|(side, consumes, answers)| Step::Handlers { side, consumes, answers }),
+        3 => (0_usize..2, arriving()).prop_map(|(lane, arriving)| Step::Cut { lane, arriving }),
+        2 => arriving().prop_map(|arriving| Step::CutBoth { arriving }),
+        1 => (0_usize..2, side()).prop_map(|(lane, side)| Step::Pause { lane, side }),
+        2 => Just(Step::Resume),
+        1 => (side(), fate, 0_u64..300).prop_map(|(side, fate, delay)| Step::Dials { side, fate, delay }),
+        1 => (side(), 0_u64..50).prop_map(|(side, delay)| Step::Delay { side, delay }),
+        8 => (0_u64..40).prop_map(|milliseconds| Step::Wait { milliseconds }),
+        1 => (400_u64..6000).prop_map(|milliseconds| Step::Wait { milliseconds }),
+        1 => (side(), 0_u64..6000).prop_map(|(side, milliseconds)| Step::StandStill { side, milliseconds }),
+        1 => side().prop_map(|side| Step::Connect { side }),
+    ]
+}
+
+fn take(pair: &mut Pair, step: Step) {
+    let milliseconds = Duration::from_millis;
+    match step {
+        Step::Send { side, size } => drop(pair.one_way(side, size)),
+        Step::Call { side, size, deadline } => {
+            let deadline = deadline.map(milliseconds);
+            pair.send(side, Shape { deadline, ..Shape::call(size) });
+        }
+        Step::Express { side, size, reply } => {
+            pair.send(side, Shape { reply, ..Shape::one_way(size).express() });
+        }
+        Step::Cancel { side, back } => {
+            let tag = pair.sides[side].newest(back);
+            tag.map(|tag| pair.cancel(side, tag));
+        }
+        Step::Withdraw { side, back } => {
+            let tag = pair.sides[side].newest(back);
+            tag.map(|tag| pair.withdraw(side, tag));
+        }
+        Step::Consume { side, count } => pair.consume_oldest(side, count),
+        Step::Reply { side, back, size } => {
+            let heard = pair.sides[side].heard.iter().rev().filter(|heard| heard.wants_reply).nth(back);
+            if let Some(tag) = heard.map(|heard| heard.tag) {
+                pair.reply(side, tag, size);
+            }
+        }
+        Step::Handlers { side, consumes, answers } => {
+            pair.sides[side].consumes = consumes;
+            pair.sides[side].answers = answers.then_some(8);
+        }
+        Step::Cut { lane, arriving } => drop(pair.cut(Lane::ALL[lane], arriving)),
+        Step::CutBoth { arriving } => Lane::ALL.into_iter().for_each(|lane| drop(pair.cut(lane, arriving))),
+        Step::Pause { lane, side } => pair.conditions.paused[lane][side] = true,
+        Step::Resume => pair.conditions.paused = [[false; 2]; 2],
+        Step::Dials { side, fate, delay } => {
+            pair.conditions.fate[side] = fate;
+            pair.conditions.dial_delay[side] = milliseconds(delay);
+        }
+        Step::Delay { side, delay } => pair.conditions.delay[side] = milliseconds(delay),
+        Step::Wait { milliseconds } => pair.run_for(Duration::from_millis(milliseconds)),
+        Step::StandStill { side, milliseconds } => {
+            pair.stand_still(side, Duration::from_millis(milliseconds));
+        }
+        Step::Connect { side } => pair.connect(side),
+    }
+}
+
+/// The faults stop, handlers run, calls are answered.
+fn recover(pair: &mut Pair) {
+    pair.conditions.paused = [[false; 2]; 2];
+    pair.conditions.fate = [Fate::Connects; 2];
+    pair.conditions.dial_delay = [Duration::from_millis(1); 2];
+    pair.conditions.delay = [Duration::from_millis(1); 2];
+    pair.conditions.capacity = 256 * 1024;
+    for side in [A, B] {
+        pair.sides[side].consumes = true;
+        pair.sides[side].answers = Some(8);
+    }
+    for _ in 0..10 {
+        for side in [A, B] {
+            pair.consume_oldest(side, usize::MAX);
+            pair.answer_all(side);
+        }
+        pair.run_for(Duration::from_secs(2));
+    }
+}
+
+fn run(budget: u64, capacity: usize, steps: &[Step], goodbye: Option<usize>) {
+    let mut pair = Pair::with_budget(budget);
+    pair.conditions.capacity = capacity;
+    for &step in steps {
+        take(&mut pair, step);
+    }
+    if let Some(side) = goodbye {
+        pair.leave(side);
+    }
+    recover(&mut pair);
+    for side in [A, B] {
+        pair.sides[side].assert_drained(&pair.sides[1 - side]);
+    }
+    for side in [A, B] {
+        pair.end(side, Verdict::Dead, Reason::Stopped);
+        assert_eq!(pair.sides[side].lent(), 0, "what was lent came back");
+        assert_eq!(pair.sides[side].link.poll_timeout(), None);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn invariants_hold_and_everything_ends(
+        budget in prop_oneof![Just(64_u64 << 20), Just(8_u64 << 20), Just(1_u64 << 20)],
+        capacity in prop_oneof![Just(256_usize * 1024), Just(3000)],
+        steps in prop::collection::vec(step(), 1..80),
+        goodbye in prop_oneof![4 => Just(None), 1 => side().prop_map(Some)],
+    ) {
+        run(budget, capacity, &steps, goodbye);
+    }
+}
+
+/// More with `MOSAIC_CASES`.
+fn cases() -> u32 {
+    std::env::var("MOSAIC_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(64)
+}
