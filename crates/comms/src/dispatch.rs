@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use futures_util::FutureExt;
-use mosaic_proto::wire::{Body, Codec, Envelope, Incoming, Kind, Lane, Outgoing};
+use mosaic_proto::wire::{Body, Codec, Envelope, Incoming, Kind, Outgoing};
 use mosaic_proto::{Session, Uid};
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, TryAcquireError, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, warn};
@@ -25,7 +25,7 @@ use crate::link::{Link, Write};
 use crate::manager::Shared;
 use crate::message::{Message, Origin};
 use crate::pool::Buffer;
-use crate::runtime::{Call, HandlerResult, Handling};
+use crate::runtime::{Call, Cancelled, HandlerResult, Handling};
 
 /// Requests that a dispatcher takes before the replies to them are written at the latest.
 const BATCH: usize = 64;
@@ -125,16 +125,23 @@ impl Inbox {
         }
     }
 
+    /// A request is given up that cannot be found among the running: it waits, or is about to run.
     pub(crate) fn cancel(&self, id: u64) {
-        if id > self.last_started.load(Ordering::Acquire) {
-            self.cancelled.lock().insert(id);
+        let mut cancelled = self.cancelled.lock();
+        if id >= self.last_started.load(Ordering::Acquire) {
+            cancelled.insert(id);
         }
+    }
+
+    /// Whether the request that has started last was given up just then.
+    fn was_cancelled(&self, id: u64) -> bool {
+        self.cancelled.lock().remove(&id)
     }
 
     /// Notes that a request has its turn; false if it was given up.
     fn start(&self, id: u64) -> bool {
-        self.last_started.fetch_max(id, Ordering::AcqRel);
         let mut cancelled = self.cancelled.lock();
+        self.last_started.fetch_max(id, Ordering::AcqRel);
         let wanted = !cancelled.remove(&id);
         while cancelled.first().is_some_and(|&first| first < id) {
             cancelled.pop_first();
@@ -146,48 +153,75 @@ impl Inbox {
 async fn run(shared: Arc<Shared>, mut turns: mpsc::UnboundedReceiver<Turn>) {
     let mut batch = Vec::with_capacity(BATCH);
     while turns.recv_many(&mut batch, BATCH).await > 0 {
-        let mut last: Option<Arc<Link>> = None;
+        let mut taken = Taken::default();
+        let mut left = batch.len();
         for turn in batch.drain(..) {
+            left -= 1;
             match turn {
                 Turn::Serve(message) => {
-                    if let Origin::Link { link, .. } = &message.origin {
-                        last = Some(link.clone());
-                    }
-                    serve(&shared, message, Write::Pump).await;
+                    taken.note(&message);
+                    // A reply doesn't wait for the handlers behind it, which may compute; the last is written by us.
+                    let write = if left == 0 { Write::Later } else { Write::Pump };
+                    serve(&shared, message, write).await;
                 }
                 Turn::Tell(tell) => drop(tell.send(())),
                 Turn::End => turns.close(),
             }
         }
-        // The replies of the whole batch go in one write, by this thread: no other has to wake for it.
-        if let Some(link) = last {
-            Lane::ALL.into_iter().for_each(|lane| link.flush(lane));
-        }
+        taken.settle();
     }
 }
 
-/// Serves a message on the executor without order.
+/// What a batch has taken out of a link's window, told to the link at once.
+#[derive(Default)]
+struct Taken {
+    from: Option<(Arc<Link>, Session)>,
+    cost: u64,
+}
+
+impl Taken {
+    fn note(&mut self, message: &Message) {
+        let Origin::Link { link, session, express: false } = &message.origin else { return };
+        let same = self.from.as_ref().is_some_and(|(noted, of)| Arc::ptr_eq(noted, link) && of == session);
+        if !same {
+            self.settle();
+            self.from = Some((link.clone(), *session));
+        }
+        self.cost += message.cost();
+    }
+
+    /// Tells the link, and writes what the handlers have left: no other thread has to wake for it.
+    fn settle(&mut self) {
+        let Some((link, session)) = self.from.take() else { return };
+        let cost = std::mem::take(&mut self.cost);
+        link.run(Write::Now, |machine, now| machine.consumed(now, session, cost));
+    }
+}
+
+/// Serves an express message on the executor, without order. From now on its caller can cancel it.
 pub(crate) fn serve_apart(shared: &Arc<Shared>, message: Message) {
+    let mut caller = Caller::of(shared, &message, Write::Now);
+    caller.register();
     let task = shared.clone();
-    shared.handlers.spawn_on(async move { serve(&task, message, Write::Now).await }, &shared.executor);
+    shared.handlers.spawn_on(async move { serve_for(&task, message, caller).await }, &shared.executor);
 }
 
 /// Starts the handler of one message. Returns once it has been polled once, or waits for its permission to run.
 pub(crate) async fn serve(shared: &Arc<Shared>, message: Message, write: Write) {
+    let caller = Caller::of(shared, &message, write);
+    serve_for(shared, message, caller).await;
+}
+
+async fn serve_for(shared: &Arc<Shared>, message: Message, mut caller: Caller) {
     let envelope = message.envelope();
-    let (depth, id) = (envelope.depth, envelope.id);
     let permit = match shared.running.clone().try_acquire_owned() {
         Ok(permit) => Ok(permit),
         // A nested request must not wait: what runs may wait for it.
-        Err(_) if depth > 0 || envelope.express => Err(()),
-        Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {
-            shared.running.clone().acquire_owned().await.map_err(|_| ())
-        }
+        Err(_) if envelope.depth > 0 || envelope.express => Err(()),
+        Err(_) => shared.running.clone().acquire_owned().await.map_err(|_| ()),
     };
-    let mut caller = Caller::of(shared, &message, write);
-    message.origin.consumed(message.cost());
-    if !caller.wants_it(id) {
-        return;
+    if !caller.wants_it() {
+        return caller.forget();
     }
     match permit {
         Ok(permit) => start(shared, message, caller, permit).await,
@@ -196,15 +230,12 @@ pub(crate) async fn serve(shared: &Arc<Shared>, message: Message, write: Write) 
 }
 
 async fn start(shared: &Arc<Shared>, message: Message, mut caller: Caller, permit: OwnedSemaphorePermit) {
-    let arrived = message.arrived;
+    caller.deadline = message.deadline;
     let parts = message.into_parts();
     let head = parts.head;
     let envelope = head.envelope();
-    if let Some(remaining) = envelope.remaining {
-        caller.deadline = Some(arrived + remaining);
-        if remaining.is_zero() || Instant::now() >= arrived + remaining {
-            return caller.fail(RemoteError::new(RemoteError::EXPIRED, "the deadline had passed"));
-        }
+    if caller.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        return caller.fail(RemoteError::new(RemoteError::EXPIRED, "the deadline had passed"));
     }
     let depth = envelope.depth;
     let handling = match begin(shared, &envelope, parts.body, parts.buffers, &caller) {
@@ -220,8 +251,9 @@ async fn start(shared: &Arc<Shared>, message: Message, mut caller: Caller, permi
             match futures_util::poll!(handler.as_mut()) {
                 std::task::Poll::Ready(result) => caller.finish(unwound(result)),
                 std::task::Poll::Pending => {
+                    caller.write = Write::Now;
+                    let cancelled = caller.register();
                     let task = async move {
-                        let cancelled = caller.register();
                         tokio::select! {
                             biased;
                             result = handler => caller.finish(unwound(result)),
@@ -317,7 +349,8 @@ struct Caller {
     wants_reply: bool,
     delimited: bool,
     deadline: Option<Instant>,
-    cancelled: CancellationToken,
+    cancelled: Cancelled,
+    registered: bool,
     origin: Option<Origin>,
     write: Write,
 }
@@ -333,31 +366,46 @@ impl Caller {
             wants_reply: envelope.wants_reply,
             delimited: message.delimited(),
             deadline: None,
-            cancelled: CancellationToken::new(),
+            cancelled: Cancelled::default(),
+            registered: false,
             origin: Some(message.origin.clone()),
             write,
         }
     }
 
-    fn wants_it(&self, id: u64) -> bool {
+    /// The request has its turn. False if it was given up before.
+    fn wants_it(&self) -> bool {
         match &self.origin {
-            Some(Origin::Link { link, express: false, .. }) => link.inbox.start(id),
-            _ => true,
+            Some(Origin::Link { link, express: false, .. }) => link.inbox.start(self.id),
+            _ => !self.cancelled.is_cancelled(),
         }
     }
 
-    /// From here on the caller can cancel the handler.
-    fn register(&self) -> CancellationToken {
+    /// From here on the caller can cancel the handler; perhaps it just did.
+    fn register(&mut self) -> CancellationToken {
+        self.registered = true;
+        let token = self.cancelled.token();
         if let Some(Origin::Link { link, .. }) = &self.origin {
-            link.running.lock().insert(self.id, self.cancelled.clone());
+            link.running.lock().insert(self.id, token.clone());
+            if link.inbox.was_cancelled(self.id) {
+                token.cancel();
+            }
         }
-        self.cancelled.clone()
+        token
     }
 
     /// The caller has given up: nothing is sent.
     fn forget(&mut self) {
         debug!(peer = %self.sender, method = %self.method, id = self.id, "cancelled by the caller");
-        if let Some(Origin::Link { link, .. }) = self.origin.take() {
+        if let Some(origin) = self.origin.take() {
+            self.unregister(&origin);
+        }
+    }
+
+    fn unregister(&self, origin: &Origin) {
+        if let Origin::Link { link, .. } = origin
+            && self.registered
+        {
             link.running.lock().remove(&self.id);
         }
     }
@@ -387,9 +435,7 @@ impl Caller {
 
     fn reply(&mut self, kind: Kind, encoded: Encoded) {
         let Some(origin) = self.origin.take() else { return };
-        if let Origin::Link { link, .. } = &origin {
-            link.running.lock().remove(&self.id);
-        }
+        self.unregister(&origin);
         if self.wants_reply {
             origin.reply(kind, self.id, encoded, self.delimited, self.write);
         }

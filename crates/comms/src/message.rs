@@ -24,7 +24,8 @@ pub struct Message {
     /// The buffers of a message that a runtime sent to itself.
     shared: Vec<bytes::Bytes>,
     pub(crate) origin: Origin,
-    pub(crate) arrived: Instant,
+    /// When its sender gives up.
+    pub(crate) deadline: Option<Instant>,
 }
 
 /// Where a message came from, and so where its reply goes.
@@ -56,7 +57,9 @@ impl Message {
         shared: Vec<bytes::Bytes>,
         origin: Origin,
     ) -> Message {
-        Message { sender, incoming, shared, origin, arrived: Instant::now() }
+        let remaining = incoming.envelope().remaining;
+        let deadline = remaining.map(|remaining| Instant::now() + remaining);
+        Message { sender, incoming, shared, origin, deadline }
     }
 
     /// The method that is called.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use mosaic_proto::{Reason, Uid};
 use serde::Serialize;
@@ -69,8 +69,22 @@ impl fmt::Debug for Handling {
 pub struct Call {
     pub(crate) sender: Uid,
     pub(crate) deadline: Option<Instant>,
-    pub(crate) cancelled: CancellationToken,
+    pub(crate) cancelled: Cancelled,
     pub(crate) comms: CommsManager,
+}
+
+/// Whether the caller has given up, made only where somebody asks: most handlers are done before they could.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cancelled(Arc<OnceLock<CancellationToken>>);
+
+impl Cancelled {
+    pub(crate) fn token(&self) -> CancellationToken {
+        self.0.get_or_init(CancellationToken::new).clone()
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.0.get().is_some_and(CancellationToken::is_cancelled)
+    }
 }
 
 impl Call {
@@ -94,7 +108,7 @@ impl Call {
     ///
     /// Cancel safe.
     pub async fn cancelled(&self) {
-        self.cancelled.cancelled().await;
+        self.cancelled.token().cancelled().await;
     }
 
     /// Whether the caller has given up.

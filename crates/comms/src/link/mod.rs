@@ -99,6 +99,8 @@ pub(crate) enum Write {
     Now,
     /// The pump, together with whatever else is queued until it runs.
     Pump,
+    /// The one who queued it, who will say when.
+    Later,
 }
 
 impl Link {
@@ -156,6 +158,7 @@ impl Link {
             match write {
                 Write::Now => self.flush(lane),
                 Write::Pump => self.wake[lane.index()].notify_one(),
+                Write::Later => {}
             }
         }
         self.tell_watchers();

@@ -1,5 +1,6 @@
 //! The pump of one connection: a task on the I/O thread that reads it, and writes what others have left to it.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -26,7 +27,11 @@ pub(super) struct Pump {
     receiver: Receiver<Buffer>,
     unread: Vec<u8>,
     items: Vec<Item<Buffer>>,
-    scratch: Vec<u8>,
+}
+
+thread_local! {
+    /// What the pumps of a thread read into, one after the other: an idle link holds no memory for it.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_AT_ONCE]);
 }
 
 /// What a pump found to do.
@@ -38,7 +43,7 @@ enum Turn {
 impl Pump {
     pub(super) fn new(link: Arc<Link>, lane: Lane, connection: ConnectionId, opening: Opening) -> Pump {
         let Opening { stream, receiver, unread, .. } = opening;
-        Pump { link, lane, connection, stream, receiver, unread, items: Vec::new(), scratch: Vec::new() }
+        Pump { link, lane, connection, stream, receiver, unread, items: Vec::new() }
     }
 
     pub(super) async fn run(mut self) {
@@ -107,38 +112,35 @@ impl Pump {
     /// Reads what is there, up to a bound, and hands it to the link.
     fn read(&mut self) -> Result<(), String> {
         for _ in 0..READS {
-            let outcome = match self.receiver.direct() {
-                Some(rest) => {
-                    let room = rest.len().min(READ_AT_ONCE);
-                    self.stream.try_read(&mut rest[..room]).map(|read| (read, room, true))
-                }
-                None => {
-                    self.scratch.resize(READ_AT_ONCE, 0);
-                    self.stream.try_read(&mut self.scratch).map(|read| (read, READ_AT_ONCE, false))
-                }
-            };
-            let (read, room, direct) = match outcome {
-                Ok((0, ..)) => return Err("the peer closed it".to_owned()),
-                Ok(outcome) => outcome,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error.to_string()),
-            };
-            if direct {
-                let item = self.receiver.filled(read).map_err(|error| error.to_string())?;
-                self.items.extend(item);
-                self.hand_over()?;
+            let more = if self.receiver.direct().is_some() {
+                self.read_direct()?
             } else {
-                let scratch = std::mem::take(&mut self.scratch);
-                let taken = self.take(&scratch[..read]);
-                self.scratch = scratch;
-                taken?;
-            }
-            if read < room {
+                SCRATCH.with_borrow_mut(|scratch| self.read_into(scratch))?
+            };
+            if !more {
+                self.stream.drained();
                 return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// Reads into the buffer that the user will get. False if there is no more for now.
+    fn read_direct(&mut self) -> Result<bool, String> {
+        let Some(rest) = self.receiver.direct() else { return Ok(true) };
+        let room = rest.len().min(READ_AT_ONCE);
+        let Some(read) = bytes_read(self.stream.try_read(&mut rest[..room]))? else { return Ok(false) };
+        let item = self.receiver.filled(read).map_err(|error| error.to_string())?;
+        self.items.extend(item);
+        self.hand_over()?;
+        Ok(read == room)
+    }
+
+    /// Reads what is small, or the beginning of what is large. False if there is no more for now.
+    fn read_into(&mut self, scratch: &mut [u8]) -> Result<bool, String> {
+        let Some(read) = bytes_read(self.stream.try_read(scratch))? else { return Ok(false) };
+        self.take(&scratch[..read])?;
+        Ok(read == scratch.len())
     }
 
     fn take(&mut self, mut bytes: &[u8]) -> Result<(), String> {
@@ -161,5 +163,15 @@ impl Pump {
             items.drain(..).try_for_each(|item| machine.handle_item(now, *lane, *connection, item))
         })
         .map_err(|violation| violation.to_string())
+    }
+}
+
+/// How much was read; `None` if there is nothing for now.
+fn bytes_read(outcome: std::io::Result<usize>) -> Result<Option<usize>, String> {
+    match outcome {
+        Ok(0) => Err("the peer closed it".to_owned()),
+        Ok(read) => Ok(Some(read)),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(None),
+        Err(error) => Err(error.to_string()),
     }
 }

@@ -20,7 +20,7 @@ mod wait;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use mosaic_proto::link::{Event as LinkEvent, Settings, Verdict};
 use mosaic_proto::wire::Incoming;
@@ -130,7 +130,7 @@ pub(crate) struct Shared {
     own: Inbox,
     dropped: AtomicU64,
     span: Span,
-    guard: Mutex<Weak<Guard>>,
+    guard: OnceLock<Weak<Guard>>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -190,7 +190,7 @@ impl CommsManager {
             events: broadcast::Sender::new(EVENTS_KEPT),
             own: Inbox::default(),
             dropped: AtomicU64::new(0),
-            guard: Mutex::default(),
+            guard: OnceLock::new(),
             uid,
             config,
             context,
@@ -199,7 +199,7 @@ impl CommsManager {
         });
         shared.own.open(&shared);
         let guard = Arc::new(Guard(shared.clone()));
-        *shared.guard.lock() = Arc::downgrade(&guard);
+        shared.guard.get_or_init(|| Arc::downgrade(&guard));
         Ok(CommsManager { shared, _guard: Some(guard) })
     }
 
@@ -309,7 +309,7 @@ impl CommsManager {
 impl Shared {
     /// A handle for a handler.
     pub(crate) fn handle(self: &Arc<Self>) -> CommsManager {
-        CommsManager { shared: self.clone(), _guard: self.guard.lock().upgrade() }
+        CommsManager { shared: self.clone(), _guard: self.guard.get().and_then(Weak::upgrade) }
     }
 
     pub(crate) fn phase(&self) -> Phase {

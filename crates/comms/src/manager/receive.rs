@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use mosaic_proto::Uid;
 use parking_lot::Mutex;
@@ -18,6 +19,8 @@ use crate::message::{Message, Origin};
 /// Messages until somebody listens, in the order in which they came. They are bounded by the windows of their links.
 #[derive(Debug, Default)]
 pub(crate) struct Intake {
+    /// As in the state, for those who need not look closer.
+    listening: AtomicBool,
     state: Mutex<State>,
     arrived: Notify,
 }
@@ -31,6 +34,9 @@ struct State {
 impl Intake {
     /// Keeps a message for those who pull; it comes back if the listening loop runs.
     pub(crate) fn keep(&self, message: Message) -> Option<Message> {
+        if self.listening.load(Ordering::Acquire) {
+            return Some(message);
+        }
         let mut state = self.state.lock();
         if state.listening {
             return Some(message);
@@ -112,7 +118,9 @@ impl CommsManager {
     /// # Cancel safety
     /// If it is dropped, the message may not have been handled; its sender gets an error then.
     pub async fn process_msg(&self, message: Message) {
+        let (origin, cost) = (message.origin.clone(), message.cost());
         serve(&self.shared, message, Write::Now).await;
+        origin.consumed(cost);
     }
 }
 
@@ -128,6 +136,7 @@ impl Shared {
                     Origin::Own(_) => self.own.dispatch(self, message),
                 }
             }
+            self.intake.listening.store(true, Ordering::Release);
             std::mem::replace(&mut state.listening, true)
         };
         if !kept {

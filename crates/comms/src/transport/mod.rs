@@ -44,6 +44,10 @@ pub(crate) trait Stream: Send + Sync + fmt::Debug {
     /// Writes what fits; `WouldBlock` if nothing does.
     fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 
+    /// A read has brought less than it had room for: there is no more until the system says so. Saves the read that
+    /// would find nothing.
+    fn drained(&self) {}
+
     /// Ends both directions: the reader sees the end, the peer too.
     fn close(&self);
 

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use rustix::net::Shutdown;
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{AnyStream, Stream, Trust};
@@ -60,6 +61,11 @@ impl Stream for Tcp {
 
     fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.0.try_write_vectored(slices)
+    }
+
+    fn drained(&self) {
+        // tokio forgets its readiness when an operation says that it would block, unless a newer event has come.
+        let _ = self.0.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
     }
 
     fn close(&self) {
