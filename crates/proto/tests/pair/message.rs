@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use mosaic_proto::wire::{Body, Buffers, Codec, Envelope, Incoming, Kind, Outgoing, Piece};
+use mosaic_proto::limits::Limits;
+use mosaic_proto::wire::{Body, Buffers, Codec, Envelope, Incoming, Item, Kind, Outgoing, Piece, Receiver};
 
 /// What a message of a test is like.
 #[derive(Debug, Clone, Copy)]
@@ -93,5 +94,15 @@ impl Buffers for Heap {
 
     fn allocate(&mut self, len: usize) -> Vec<u8> {
         vec![0; len]
+    }
+}
+
+/// A message as the peer receives it.
+pub fn incoming(outgoing: &Outgoing) -> Incoming<Vec<u8>> {
+    let mut receiver = Receiver::new(Limits::default());
+    let bytes = bytes_of(outgoing);
+    match receiver.feed(&mut &bytes[..], u64::MAX, &mut Heap) {
+        Ok(Some(Item::Message(incoming))) => incoming,
+        other => panic!("{other:?} is no message"),
     }
 }
