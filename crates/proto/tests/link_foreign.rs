@@ -24,7 +24,7 @@ struct Foreign {
 impl Foreign {
     fn new() -> Foreign {
         let mut side = Side::new("a", "b", 1, 64 << 20);
-        let attached = side.link.attach_foreign(at(0), false, Session(5)).unwrap();
+        let attached = side.link.attach_foreign(at(0), false, Session(5)).expect("nobody holds it");
         side.handle_events(at(0));
         Foreign { side, id: attached.connection, now: at(0) }
     }
@@ -40,7 +40,7 @@ impl Foreign {
     }
 
     fn receive(&mut self, item: Item<Vec<u8>>) {
-        self.side.link.handle_item(self.now, Lane::Control, self.id, item).unwrap();
+        self.side.link.handle_item(self.now, Lane::Control, self.id, item).expect("it may send that");
         self.side.handle_events(self.now);
         self.side.link.assert_invariants();
     }
@@ -49,7 +49,7 @@ impl Foreign {
         let outgoing = shape.outgoing(tag);
         let reply = shape.reply.then_some(tag);
         let request = Request { outgoing, express: shape.express, reply, deadline: None };
-        self.side.link.send(self.now, request).unwrap()
+        self.side.link.send(self.now, request).expect("the link lives")
     }
 }
 

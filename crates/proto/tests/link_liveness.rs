@@ -45,7 +45,7 @@ fn a_silent_peer_is_suspected_and_then_unreachable() {
     let silent = pair.now - heard;
     assert!((4 * SECOND..4 * SECOND + SECOND / 10).contains(&silent), "{silent:?}");
     let reason = Reason::Unreachable { silent: 4 * SECOND };
-    assert_eq!(pair.sides[A].unreachable, [reason.clone()]);
+    assert_eq!(pair.sides[A].unreachable, std::slice::from_ref(&reason));
     assert_eq!(pair.sides[A].outcome(tag), Some(&Ended::Disconnected(reason, Execution::MayHaveRun)));
 }
 
@@ -154,7 +154,9 @@ fn a_loss_after_a_goodbye_is_a_departure() {
     pair.leave(A);
     pair.run_for(Duration::from_millis(10));
     pair.conditions.fate = [Fate::Refused; 2];
-    Lane::ALL.into_iter().for_each(|lane| drop(pair.cut(lane, [0, 0])));
+    for lane in Lane::ALL {
+        pair.cut(lane, [0, 0]);
+    }
     pair.run_for(SECOND);
     assert_eq!(pair.sides[B].verdict, Some((Verdict::Left, Reason::Left { why: "done".into() })));
 }

@@ -48,15 +48,17 @@ pub fn reply_to(tag: u64, size: usize) -> Outgoing {
     encode(&envelope(Kind::Reply), tag, size)
 }
 
+const SMALL: &str = "the envelope is small";
+
 /// Small ones are copied, larger ones are a body of their own or a buffer.
 fn encode(envelope: &Envelope<'_>, tag: u64, size: usize) -> Outgoing {
     let mut body = tag.to_be_bytes().to_vec();
     let rest = size.saturating_sub(body.len());
     if tag.is_multiple_of(2) {
         body.resize(body.len() + rest, 7);
-        return Outgoing::new(envelope, Body::Refer(Bytes::from(body)), vec![]).unwrap();
+        return Outgoing::new(envelope, Body::Refer(Bytes::from(body)), vec![]).expect(SMALL);
     }
-    Outgoing::new(envelope, Body::Copy(&body), vec![Bytes::from(vec![7; rest])]).unwrap()
+    Outgoing::new(envelope, Body::Copy(&body), vec![Bytes::from(vec![7; rest])]).expect(SMALL)
 }
 
 fn envelope(kind: Kind) -> Envelope<'static> {
