@@ -83,7 +83,9 @@ fn step() -> impl Strategy<Value = Step> {
 fn take(pair: &mut Pair, step: Step) {
     let milliseconds = Duration::from_millis;
     match step {
-        Step::Send { side, size } => drop(pair.one_way(side, size)),
+        Step::Send { side, size } => {
+            pair.one_way(side, size);
+        }
         Step::Call { side, size, deadline } => {
             let deadline = deadline.map(milliseconds);
             pair.send(side, Shape { deadline, ..Shape::call(size) });
@@ -110,8 +112,14 @@ fn take(pair: &mut Pair, step: Step) {
             pair.sides[side].consumes = consumes;
             pair.sides[side].answers = answers.then_some(8);
         }
-        Step::Cut { lane, arriving } => drop(pair.cut(Lane::ALL[lane], arriving)),
-        Step::CutBoth { arriving } => Lane::ALL.into_iter().for_each(|lane| drop(pair.cut(lane, arriving))),
+        Step::Cut { lane, arriving } => {
+            pair.cut(Lane::ALL[lane], arriving);
+        }
+        Step::CutBoth { arriving } => {
+            for lane in Lane::ALL {
+                pair.cut(lane, arriving);
+            }
+        }
         Step::Pause { lane, side } => pair.conditions.paused[lane][side] = true,
         Step::Resume => pair.conditions.paused = [[false; 2]; 2],
         Step::Dials { side, fate, delay } => {
@@ -181,7 +189,105 @@ proptest! {
     }
 }
 
-/// More with `MOSAIC_CASES`.
+// What random faults have found, as they were shrunk.
+
+#[test]
+fn growth_gives_back_a_grant_that_it_makes_superfluous() {
+    run(
+        64 << 20,
+        256 * 1024,
+        &[
+            Step::Send { side: A, size: 8 },
+            Step::Send { side: A, size: 262_061 },
+            Step::Handlers { side: B, consumes: false, answers: false },
+            Step::Wait { milliseconds: 5 },
+            Step::Call { side: A, size: 600_000, deadline: None },
+            Step::Wait { milliseconds: 1 },
+        ],
+        None,
+    );
+}
+
+#[test]
+fn a_retraction_leaves_the_grant_of_a_message_under_way() {
+    run(
+        64 << 20,
+        3000,
+        &[
+            Step::Call { side: A, size: 262_057, deadline: Some(7) },
+            Step::Wait { milliseconds: 6 },
+            Step::CutBoth { arriving: [0, 0] },
+            Step::Send { side: A, size: 8 },
+            Step::Send { side: A, size: 8 },
+            Step::Send { side: A, size: 600_000 },
+            Step::Withdraw { side: A, back: 0 },
+            Step::Send { side: A, size: 8 },
+        ],
+        None,
+    );
+}
+
+#[test]
+fn an_acknowledgement_that_was_lost_is_said_again_after_the_resume() {
+    run(
+        64 << 20,
+        3000,
+        &[
+            Step::Connect { side: A },
+            Step::Wait { milliseconds: 2 },
+            Step::Send { side: B, size: 8 },
+            Step::Pause { lane: 0, side: A },
+            Step::CutBoth { arriving: [0, 0] },
+            Step::Send { side: A, size: 8 },
+            Step::Wait { milliseconds: 13 },
+        ],
+        None,
+    );
+}
+
+#[test]
+fn a_data_lane_that_one_side_lost_before_the_other_had_it_is_dialled_again() {
+    run(
+        64 << 20,
+        256 * 1024,
+        &[
+            Step::Delay { side: A, delay: 0 },
+            Step::Pause { lane: 1, side: A },
+            Step::Call { side: B, size: 8, deadline: None },
+            Step::Wait { milliseconds: 2 },
+            Step::Cut { lane: 1, arriving: [361, 0] },
+            Step::Call { side: A, size: 8, deadline: None },
+            Step::Dials { side: A, fate: Fate::Connects, delay: 0 },
+            Step::Express { side: B, size: 8, reply: false },
+            Step::Wait { milliseconds: 1 },
+            Step::Cancel { side: B, back: 1 },
+        ],
+        None,
+    );
+}
+
+#[test]
+fn a_reply_that_is_too_large_leaves_our_call_of_the_same_id_alone() {
+    run(
+        1 << 20,
+        256 * 1024,
+        &[
+            Step::Handlers { side: B, consumes: false, answers: false },
+            Step::Handlers { side: A, consumes: false, answers: false },
+            Step::Send { side: A, size: 8 },
+            Step::Call { side: A, size: 8, deadline: None },
+            Step::Wait { milliseconds: 0 },
+            Step::Send { side: B, size: 8 },
+            Step::Call { side: B, size: 8, deadline: None },
+            Step::Wait { milliseconds: 4 },
+            Step::Reply { side: A, back: 0, size: 393_133 },
+            Step::CutBoth { arriving: [0, 0] },
+        ],
+        None,
+    );
+}
+
+/// More if `MOSAIC_CASES` says so when this is compiled.
 fn cases() -> u32 {
-    std::env::var("MOSAIC_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(64)
+    option_env!("MOSAIC_CASES").and_then(|cases| cases.parse().ok()).unwrap_or(64)
 }

@@ -267,13 +267,18 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         if self.foreign {
             return self.end(Verdict::Dead, reason);
         }
+        if self.leaving.is_some() {
+            return self.end(Verdict::Left, reason);
+        }
         self.end_session(&reason);
         self.events.push_back(Event::Unreachable(reason));
     }
 
-    /// The peer is gone for good, by proof or by the monitor's word.
+    /// The peer is gone for good, by proof or by the monitor's word. If it has said goodbye, that is how it ended.
     pub fn end(&mut self, verdict: Verdict, reason: Reason) {
         if self.ended().is_none() {
+            let goodbye = self.leaving.take().map(|(reason, _)| (Verdict::Left, reason));
+            let (verdict, reason) = goodbye.unwrap_or((verdict, reason));
             self.end_session(&reason);
             self.state = State::Ended { reason: reason.clone() };
             self.events.push_back(Event::Ended { verdict, reason });

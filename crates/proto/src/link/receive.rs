@@ -192,12 +192,14 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         }
     }
 
-    /// The peer has left once everything that it sent before its goodbye has come, or cannot come any more.
+    /// The peer has left once everything that it sent before its goodbye has come, or cannot come any more: it closes
+    /// the control lane last.
     pub(super) fn leave_if_complete(&mut self) {
         let Some((_, last)) = &self.leaving else { return };
         let complete = Lane::ALL.iter().all(|lane| {
             let state = &self.lanes[lane.index()];
-            state.received >= last[lane.index()] || state.connection.is_none()
+            let closed = state.connection.is_none() && self.lanes[Lane::Control.index()].connection.is_none();
+            state.received >= last[lane.index()] || closed
         });
         if complete && let Some((reason, _)) = self.leaving.take() {
             self.end(Verdict::Left, reason);

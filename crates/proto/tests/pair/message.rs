@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use mosaic_proto::wire::{Body, Buffers, Codec, Envelope, Incoming, Kind, Outgoing, Piece};
+use mosaic_proto::limits::Limits;
+use mosaic_proto::wire::{Body, Buffers, Codec, Envelope, Incoming, Item, Kind, Outgoing, Piece, Receiver};
 
 /// What a message of a test is like.
 #[derive(Debug, Clone, Copy)]
@@ -47,15 +48,17 @@ pub fn reply_to(tag: u64, size: usize) -> Outgoing {
     encode(&envelope(Kind::Reply), tag, size)
 }
 
+const SMALL: &str = "the envelope is small";
+
 /// Small ones are copied, larger ones are a body of their own or a buffer.
 fn encode(envelope: &Envelope<'_>, tag: u64, size: usize) -> Outgoing {
     let mut body = tag.to_be_bytes().to_vec();
     let rest = size.saturating_sub(body.len());
     if tag.is_multiple_of(2) {
         body.resize(body.len() + rest, 7);
-        return Outgoing::new(envelope, Body::Refer(Bytes::from(body)), vec![]).unwrap();
+        return Outgoing::new(envelope, Body::Refer(Bytes::from(body)), vec![]).expect(SMALL);
     }
-    Outgoing::new(envelope, Body::Copy(&body), vec![Bytes::from(vec![7; rest])]).unwrap()
+    Outgoing::new(envelope, Body::Copy(&body), vec![Bytes::from(vec![7; rest])]).expect(SMALL)
 }
 
 fn envelope(kind: Kind) -> Envelope<'static> {
@@ -93,5 +96,15 @@ impl Buffers for Heap {
 
     fn allocate(&mut self, len: usize) -> Vec<u8> {
         vec![0; len]
+    }
+}
+
+/// A message as the peer receives it.
+pub fn incoming(outgoing: &Outgoing) -> Incoming<Vec<u8>> {
+    let mut receiver = Receiver::new(Limits::default());
+    let bytes = bytes_of(outgoing);
+    match receiver.feed(&mut &bytes[..], u64::MAX, &mut Heap) {
+        Ok(Some(Item::Message(incoming))) => incoming,
+        other => panic!("{other:?} is no message"),
     }
 }

@@ -16,7 +16,7 @@ use mosaic_proto::link::{Admission, DialFailure, Request, Verdict};
 use mosaic_proto::wire::{Command, Item, Lane, Outgoing, Ready, Refusal, RefusalCode};
 use mosaic_proto::{Instance, Reason, Session, Time};
 
-pub use message::{Shape, reply_to};
+pub use message::{Shape, incoming, reply_to};
 pub use side::{Ended, Heard, Side, Told};
 use wire::{End, Phase, Wire};
 
@@ -512,5 +512,13 @@ impl Pair {
         self.sides[side] = Side::new(names[0], names[1], instance.0, 64 << 20);
         self.wires.iter_mut().for_each(|wire| wire.close(side, now));
         self.settle();
+    }
+
+    /// The same, and the peer's connections stay as they are.
+    pub fn restart_unnoticed(&mut self, side: usize) {
+        let old = std::mem::take(&mut self.wires);
+        self.restart(side);
+        self.wires = old;
+        self.wires.iter_mut().for_each(|wire| wire.forget(side));
     }
 }

@@ -72,6 +72,7 @@ pub struct Side {
     pub violations: Vec<String>,
     pub refusals: Vec<RefusalCode>,
     pub budget: Budget<()>,
+    capacity: u64,
     reserved: [u64; 2],
     sent: BTreeMap<u64, Sent>,
     in_session: bool,
@@ -80,12 +81,12 @@ pub struct Side {
 
 fn settings(uid: &str, peer: &str, instance: u64) -> Settings {
     Settings {
-        uid: Uid::new(uid).unwrap(),
+        uid: Uid::new(uid).expect("a uid"),
         instance: Instance(instance),
         host: HostId([1; 16]),
         pid_namespace: 1,
         pid: 1,
-        peer: Uid::new(peer).unwrap(),
+        peer: Uid::new(peer).expect("a uid"),
         peer_instance: None,
         limits: Limits::default(),
         intervals: Intervals::default(),
@@ -112,6 +113,7 @@ impl Side {
             violations: Vec::new(),
             refusals: Vec::new(),
             budget: Budget::new(budget),
+            capacity: budget,
             reserved: [0; 2],
             sent: BTreeMap::new(),
             in_session: false,
@@ -199,7 +201,7 @@ impl Side {
             }
             Event::Down => self.downs += 1,
             Event::Request { incoming, session } => {
-                assert_eq!(self.link.session().is_some_and(|now| now != session), false, "an old session's");
+                assert!(self.link.session().is_none_or(|now| now == session), "an old session's");
                 self.hear(now, &incoming, session);
             }
             Event::Cancel { id } => self.cancels.push(id),
@@ -281,6 +283,8 @@ impl Side {
             assert!(progress.acknowledged <= progress.sent && progress.sent <= progress.accepted);
         }
         assert_eq!(self.link.reservations(), self.reserved, "what was lent is known to the link");
+        assert!(self.reserved.iter().all(|&bytes| bytes <= self.capacity / 2), "more was lent than there is");
+        assert_eq!(self.budget.lent(), self.lent());
     }
 
     /// What was passed on here is a prefix of what the peer has sent, but for what was given up; each once.
@@ -312,8 +316,8 @@ impl Side {
 
     /// Everything that was asked of this side has ended or arrived.
     pub fn assert_drained(&self, peer: &Side) {
-        assert_eq!(self.violations, [String::new(); 0]);
-        assert_eq!(peer.violations, [String::new(); 0]);
+        assert!(self.violations.is_empty(), "{:?}", self.violations);
+        assert!(peer.violations.is_empty(), "{:?}", peer.violations);
         assert_eq!(self.link.in_flight(), 0, "a call hangs");
         assert!(self.link.is_drained(), "a message hangs: {:?}", Lane::ALL.map(|l| self.link.progress(l)));
         for (tag, sent) in &self.sent {

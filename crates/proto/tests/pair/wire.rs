@@ -41,6 +41,8 @@ pub struct Wire {
     pub ends: [End; 2],
     /// By the side that writes.
     pub pipes: [Pipe; 2],
+    /// Neither side learns any more what the other does.
+    is_cut: bool,
 }
 
 impl End {
@@ -98,7 +100,7 @@ impl Wire {
     pub fn new(dialler: usize, lane: Lane, due: Time, fate: Fate) -> Wire {
         let mut ends = [End::new(Phase::Closed), End::new(Phase::Closed)];
         ends[dialler].phase = Phase::Connecting(due);
-        Wire { dialler, lane, fate, ends, pipes: [Pipe::default(), Pipe::default()] }
+        Wire { dialler, lane, fate, ends, pipes: [Pipe::default(), Pipe::default()], is_cut: false }
     }
 
     pub fn say(&mut self, side: usize, arrives: Time, command: &Command) {
@@ -130,7 +132,14 @@ impl Wire {
         self.ends[side].phase = Phase::Closed;
         self.ends[side].transmit.clear();
         self.pipes[1 - side].chunks.clear();
-        self.pipes[side].end(now);
+        if !self.is_cut {
+            self.pipes[side].end(now);
+        }
+    }
+
+    /// One side has gone without a word.
+    pub fn forget(&mut self, side: usize) {
+        self.ends[side].phase = Phase::Closed;
     }
 
     pub fn abort(&mut self) {
@@ -139,6 +148,7 @@ impl Wire {
 
     /// The connection breaks. Each side's own `notice` says how soon it sees that.
     pub fn cut(&mut self, now: Time, arriving: [usize; 2], notice: [Duration; 2]) {
+        self.is_cut = true;
         for side in [0, 1] {
             self.pipes[side].truncate(arriving[side]);
             self.pipes[side].end(now + notice[1 - side]);
