@@ -39,7 +39,7 @@ pub use events::{Event, Events};
 #[doc(hidden)]
 pub use kwargs::__argument_name;
 pub use kwargs::{IntoArgs, Kwargs};
-pub use manager::{CommsManager, Listening, Reply, SendMessage, SendRecv};
+pub use manager::{Beat, CommsManager, Listening, Reply, SendMessage, SendRecv};
 pub use message::Message;
 pub use mosaic_proto::limits::Limits;
 pub use mosaic_proto::link::Execution;

@@ -10,7 +10,7 @@ use super::accept::bind;
 use super::membership::Input;
 use super::{CommsManager, Phase, Shared};
 use crate::error::{BindError, ConnectError};
-use crate::link::Link;
+use crate::link::{Link, Write};
 
 impl CommsManager {
     /// Binds the inbound connection: TCP, and beside it a Unix socket for the same user and memory for the same process.
@@ -97,9 +97,14 @@ impl Shared {
         }
         self.redirect(uid, host, port);
         let link = self.link_from(uid);
-        link.run(crate::link::Write::Now, |machine, now| machine.connect(now, true));
-        self.wait_on_link(&link, deadline, |link| link.look(|machine| machine.is_up())).await?;
+        self.bring_up(&link, deadline).await?;
         Ok(link)
+    }
+
+    /// Dials if there is no connection, and waits until there is.
+    pub(super) async fn bring_up(&self, link: &Arc<Link>, deadline: Instant) -> Result<(), ConnectError> {
+        link.run(Write::Now, |machine, now| machine.connect(now, true));
+        self.wait_on_link(link, deadline, |link| link.look(|machine| machine.is_up())).await
     }
 
     /// Notes where `uid` is. A link that was made for another address gives way to a new connection.

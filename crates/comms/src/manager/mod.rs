@@ -36,6 +36,7 @@ pub(crate) use dial::dial;
 pub use receive::Listening;
 pub use reply::Reply;
 pub use send::{SendMessage, SendRecv};
+pub use wait::Beat;
 
 use self::membership::{Directory, Input};
 use self::receive::Intake;

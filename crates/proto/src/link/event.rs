@@ -1,5 +1,7 @@
 //! What a link has its driver do, what it tells, and what it counts.
 
+use std::time::Duration;
+
 use super::{ConnectionId, Execution};
 use crate::Reason;
 use crate::Session;
@@ -101,6 +103,8 @@ pub enum Event<T, B: AsRef<[u8]>> {
 pub enum Outcome<B: AsRef<[u8]>> {
     /// The reply (or error) to a call.
     Reply(Incoming<B>),
+    /// The beat that answers a heart, and how late its sender is.
+    Beat(Duration),
     /// A one-way message that had waited for room was accepted.
     Accepted,
     /// The deadline passed.

@@ -104,6 +104,8 @@ pub struct Link<T, B: AsRef<[u8]>> {
     pending: [VecDeque<Entry<T>>; 2],
     pending_express: VecDeque<Entry<T>>,
     in_flight: InFlight<T>,
+    /// Who waits for the next beat.
+    pings: Vec<T>,
     commands: Commands,
     /// The commands of one poll, encoded.
     encoded: Vec<u8>,
@@ -140,6 +142,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             pending: [VecDeque::new(), VecDeque::new()],
             pending_express: VecDeque::new(),
             in_flight: InFlight::new(),
+            pings: Vec::new(),
             commands: Commands::default(),
             encoded: Vec::new(),
             goodbye: None,

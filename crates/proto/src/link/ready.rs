@@ -334,6 +334,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
     /// What may have been lost with the old connection is said again.
     fn greet_again(&mut self) {
         self.commands.renew();
+        self.commands.heart = !self.pings.is_empty();
         self.asked_for_data = false;
         for class in Class::ALL {
             if let Some(bytes) = self.outflow[class.index()].forget_asking() {

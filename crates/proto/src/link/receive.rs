@@ -1,5 +1,7 @@
 //! What comes in: commands, requests and replies of the peer's, counted and checked against their windows.
 
+use std::time::Duration;
+
 use thiserror::Error;
 
 use super::{ConnectionId, Event, Link, Outcome, Verdict};
@@ -164,7 +166,9 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             Command::Ping { context, .. } => self.commands.pong = Some(context),
             Command::Error(refusal) => return Err(Violation::Refused { refusal }),
             Command::Ready(_) => return Err(Violation::UnexpectedCommand { name: "READY", lane }),
-            Command::Beat(_) | Command::Pong { .. } | Command::Unknown(_) => {}
+            Command::Beat(beat) => self.handle_beat(beat.lag),
+            Command::Pong { .. } => self.handle_beat(Duration::ZERO),
+            Command::Unknown(_) => {}
             _ if self.foreign => {}
             Command::Ack(ack) => self.handle_ack(now, ack)?,
             Command::Want { class, bytes } => self.handle_want(class, bytes),
@@ -180,6 +184,12 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             }
         }
         Ok(())
+    }
+
+    fn handle_beat(&mut self, lag: Duration) {
+        for ticket in self.pings.drain(..) {
+            self.events.push_back(Event::Outcome { ticket, outcome: Outcome::Beat(lag) });
+        }
     }
 
     /// A cancellation may overtake its request: it is remembered until the request must have come.

@@ -58,6 +58,21 @@ impl Admission {
 }
 
 impl<T, B: AsRef<[u8]>> Link<T, B> {
+    /// Sends a heart; `ticket` ends with the next beat, or with the session. It comes back if there is none.
+    pub fn ping(&mut self, ticket: T) -> Option<T> {
+        if self.session().is_none() {
+            return Some(ticket);
+        }
+        self.pings.push(ticket);
+        self.send_heart();
+        None
+    }
+
+    pub(super) fn send_heart(&mut self) {
+        let flag = if self.foreign { &mut self.commands.ping } else { &mut self.commands.heart };
+        *flag = true;
+    }
+
     /// Whether a message of this cost would be accepted at once.
     pub fn has_room(&self, cost: u64, express: bool) -> bool {
         if self.session().is_none() {
@@ -297,6 +312,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             lost.remove(&(Class::Requests, id));
             fail(ticket, if unsent.contains(&id) { Execution::NotRun } else { Execution::MayHaveRun });
         }
+        tickets.append(&mut self.pings);
         tickets.into_iter().for_each(|ticket| fail(ticket, Execution::NotRun));
         self.counters.dropped += lost.len() as u64;
     }

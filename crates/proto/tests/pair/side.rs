@@ -340,7 +340,7 @@ impl Side {
 fn ended(outcome: Outcome<Vec<u8>>) -> Ended {
     match outcome {
         Outcome::Reply(incoming) => Ended::Reply(tag_of(&incoming)),
-        Outcome::Accepted => Ended::Accepted,
+        Outcome::Accepted | Outcome::Beat(_) => Ended::Accepted,
         Outcome::Timeout(execution) => Ended::Timeout(execution),
         Outcome::Disconnected { reason, execution } => Ended::Disconnected(reason, execution),
         Outcome::TooLarge { limit, .. } => Ended::TooLarge(limit),
