@@ -287,6 +287,24 @@ fn a_reply_that_is_too_large_leaves_our_call_of_the_same_id_alone() {
     );
 }
 
+#[test]
+fn a_call_that_is_taken_back_after_it_was_granted_gives_the_grant_back() {
+    run(
+        8 << 20,
+        256 * 1024,
+        &[
+            Step::Send { side: A, size: 8 },
+            Step::Wait { milliseconds: 2 },
+            Step::Cut { lane: 1, arriving: [0, 0] },
+            Step::Pause { lane: 0, side: A },
+            Step::Call { side: B, size: 1_270_776, deadline: Some(5) },
+            Step::Withdraw { side: A, back: 0 },
+            Step::Send { side: B, size: 2_923_357 },
+        ],
+        None,
+    );
+}
+
 /// More if `MOSAIC_CASES` says so when this is compiled.
 fn cases() -> u32 {
     option_env!("MOSAIC_CASES").and_then(|cases| cases.parse().ok()).unwrap_or(64)

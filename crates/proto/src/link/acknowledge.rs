@@ -145,9 +145,19 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
     }
 
     pub(super) fn handle_deny(&mut self, now: Time, class: Class, limit: u64) {
-        if !self.outflow[class.index()].retracted(limit) {
-            self.refuse_head(class, limit);
-            self.admit(now);
+        match self.outflow[class.index()].retracted(limit) {
+            Some(next) => self.retract(class, next),
+            None => {
+                self.refuse_head(class, limit);
+                self.admit(now);
+            }
+        }
+    }
+
+    /// Says what is to be retracted, if there is anything. While the control lane is down, the resume will.
+    pub(super) fn retract(&mut self, class: Class, bytes: Option<u64>) {
+        if let Some(bytes) = bytes.filter(|_| self.is_up()) {
+            self.commands.retract(class, bytes);
         }
     }
 

@@ -16,7 +16,7 @@ pub(super) struct Commands {
     /// The context of the last ping.
     pub(super) pong: Option<Vec<u8>>,
     wants: [Option<u64>; 2],
-    retractions: [bool; 2],
+    retractions: [Option<u64>; 2],
     denials: [Option<u64>; 2],
     cancels: Vec<(u64, u64)>,
 }
@@ -27,7 +27,7 @@ impl Commands {
         !flags.contains(&true)
             && self.pong.is_none()
             && self.wants == [None; 2]
-            && self.retractions == [false; 2]
+            && self.retractions == [None; 2]
             && self.denials == [None; 2]
             && self.cancels.is_empty()
     }
@@ -38,8 +38,7 @@ impl Commands {
 
     /// Takes a WANT of `bytes` back. It is said once more before, as it may have been lost with its connection.
     pub(super) fn retract(&mut self, class: Class, bytes: u64) {
-        self.want(class, bytes);
-        self.retractions[class.index()] = true;
+        self.retractions[class.index()] = Some(bytes);
     }
 
     pub(super) fn deny(&mut self, class: Class, limit: u64) {
@@ -81,11 +80,12 @@ impl Commands {
             if let Some(limit) = self.denials[class.index()].take() {
                 Command::Deny { class, limit }.encode(out);
             }
+            if let Some(bytes) = self.retractions[class.index()].take() {
+                Command::Want { class, bytes }.encode(out);
+                Command::Want { class, bytes: 0 }.encode(out);
+            }
             if let Some(bytes) = self.wants[class.index()].take() {
                 Command::Want { class, bytes }.encode(out);
-            }
-            if std::mem::take(&mut self.retractions[class.index()]) {
-                Command::Want { class, bytes: 0 }.encode(out);
             }
         }
     }

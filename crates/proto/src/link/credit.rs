@@ -29,19 +29,20 @@ pub(super) struct Outflow {
     window: u64,
     /// What was asked for, for the head of the queue; 0 for nothing.
     wanted: u64,
-    /// What was asked for, for a message that has gone, or 0: nothing is admitted until the peer has taken it back.
-    retracting: u64,
+    /// What was asked for, for messages that have gone. Only the first is said; nothing is admitted until the peer
+    /// has taken them all back.
+    retracting: VecDeque<u64>,
 }
 
 impl Outflow {
     pub(super) fn new() -> Outflow {
         let (limit, window) = (INITIAL_WINDOW, INITIAL_WINDOW);
-        Outflow { sent: 0, consumed: 0, limit, window, wanted: 0, retracting: 0 }
+        Outflow { sent: 0, consumed: 0, limit, window, wanted: 0, retracting: VecDeque::new() }
     }
 
     /// Whether a message of this cost may go now.
     pub(super) fn admits(&self, cost: u64) -> bool {
-        self.retracting == 0 && self.sent.saturating_add(cost) <= self.limit
+        self.retracting.is_empty() && self.sent.saturating_add(cost) <= self.limit
     }
 
     pub(super) fn outstanding(&self) -> u64 {
@@ -52,44 +53,53 @@ impl Outflow {
         self.sent <= self.limit
     }
 
-    pub(super) fn admit(&mut self, cost: u64) {
+    /// Counts a message of this cost. True if it was asked for.
+    pub(super) fn admit(&mut self, cost: u64) -> bool {
         self.sent += cost;
-        self.wanted = 0;
+        std::mem::take(&mut self.wanted) == cost
     }
 
-    /// Takes back the admission of a message that was never written.
-    pub(super) fn refund(&mut self, cost: u64) {
+    /// Takes back the admission of a message that was never written. Returns what is to be retracted with it.
+    pub(super) fn refund(&mut self, cost: u64, granted: bool) -> Option<u64> {
         self.sent -= cost;
+        if granted { self.retract(cost) } else { None }
+    }
+
+    /// Returns `bytes` if that can be said now.
+    fn retract(&mut self, bytes: u64) -> Option<u64> {
+        self.retracting.push_back(bytes);
+        (self.retracting.len() == 1).then_some(bytes)
     }
 
     /// Whether the peer must be asked for room, because a message of this cost exceeds what it offers even when
     /// nothing is under way. True once for each such message.
     pub(super) fn must_ask(&mut self, cost: u64) -> bool {
-        let ask = self.retracting == 0 && cost > self.window && self.wanted != cost;
+        let ask = self.retracting.is_empty() && cost > self.window && self.wanted != cost;
         if ask {
             self.wanted = cost;
         }
         ask
     }
 
-    /// Says what the head of the queue costs now, if there is one. Returns what was asked for if that is another: the
-    /// peer must take it back, else a message that was given up would hold it for ever.
+    /// Says what the head of the queue costs now, if there is one. Returns what is to be retracted if another was asked
+    /// for: the peer must take it back, else a message that was given up would hold it for ever.
     pub(super) fn must_retract(&mut self, head: Option<u64>) -> Option<u64> {
         if self.wanted == 0 || head == Some(self.wanted) {
             return None;
         }
-        self.retracting = std::mem::take(&mut self.wanted);
-        Some(self.retracting)
+        let gone = std::mem::take(&mut self.wanted);
+        self.retract(gone)
     }
 
-    /// The peer says that it grants no more than `limit`. True if that was the answer to a retraction.
-    pub(super) fn retracted(&mut self, limit: u64) -> bool {
-        let answered = self.retracting != 0 && limit == 0;
-        if answered {
-            self.retracting = 0;
-            self.limit = self.sent;
+    /// The peer says that it grants no more than `limit`. If that answers a retraction, returns what is to be retracted
+    /// next, if there is more.
+    pub(super) fn retracted(&mut self, limit: u64) -> Option<Option<u64>> {
+        if limit != 0 {
+            return None;
         }
-        answered
+        self.retracting.pop_front()?;
+        self.limit = self.sent;
+        Some(self.retracting.front().copied())
     }
 
     /// The peer never lends what was asked for. Returns what that was.
@@ -101,7 +111,7 @@ impl Outflow {
     /// what is to be retracted.
     pub(super) fn forget_asking(&mut self) -> Option<u64> {
         self.wanted = 0;
-        (self.retracting != 0).then_some(self.retracting)
+        self.retracting.front().copied()
     }
 
     /// Takes the peer's word. False if it claims more than was sent.
@@ -112,7 +122,7 @@ impl Outflow {
         if consumed >= self.consumed {
             self.consumed = consumed;
             self.window = window;
-            if self.retracting == 0 {
+            if self.retracting.is_empty() {
                 self.limit = self.limit.max(consumed.saturating_add(window));
             }
         }
@@ -304,12 +314,16 @@ impl Inflow {
 
     /// The peer has no use for what it asked for last.
     pub(super) fn retract(&mut self) {
-        self.wanted = 0;
-        let last = self.last_wanted;
-        if let Some(grant) = self.grants.back_mut().filter(|grant| !grant.used && grant.bytes == last) {
-            grant.used = true;
-            self.limit = grant.limit_before.max(self.received);
+        if self.wanted == self.last_wanted {
+            self.wanted = 0;
         }
+        let last = self.last_wanted;
+        let mut unused = self.grants.iter_mut().skip_while(|grant| grant.used || grant.bytes != last);
+        let Some(grant) = unused.next() else { return };
+        grant.used = true;
+        let limit = grant.limit_before.max(self.limit.saturating_sub(last));
+        self.limit = limit.max(self.received);
+        unused.for_each(|later| later.limit_before = later.limit_before.saturating_sub(last));
     }
 
     /// Whether what may come, and what lies here, is covered by what was reserved.

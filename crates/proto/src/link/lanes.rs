@@ -28,6 +28,8 @@ pub(super) struct Entry<T> {
     pub(super) deadline: Option<Time>,
     /// Who waits for the admission of a one-way message.
     pub(super) accepted: Option<T>,
+    /// Whether the peer was asked for room for it.
+    pub(super) granted: bool,
     /// Where it ends in the stream of the connection that carries it.
     end: Option<u64>,
     handed_over: bool,
@@ -50,6 +52,7 @@ impl<T> Entry<T> {
             express,
             deadline,
             accepted: None,
+            granted: false,
             end: None,
             handed_over: false,
             request: 0,

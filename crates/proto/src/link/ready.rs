@@ -337,9 +337,8 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         self.commands.heart = !self.pings.is_empty();
         self.asked_for_data = false;
         for class in Class::ALL {
-            if let Some(bytes) = self.outflow[class.index()].forget_asking() {
-                self.commands.retract(class, bytes);
-            }
+            let gone = self.outflow[class.index()].forget_asking();
+            self.retract(class, gone);
         }
         self.commands.leave = self.goodbye.is_some();
         self.lanes.iter_mut().for_each(|lane| lane.told_received = 0);

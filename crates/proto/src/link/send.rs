@@ -161,19 +161,17 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         }
         for class in Class::ALL {
             let head = self.pending[class.index()].front().map(Entry::cost);
-            if let Some(bytes) = self.outflow[class.index()].must_retract(head)
-                && self.is_up()
-            {
-                self.commands.retract(class, bytes);
-            }
+            let gone = self.outflow[class.index()].must_retract(head);
+            self.retract(class, gone);
             while let Some(entry) = self.pending[class.index()].front() {
                 let cost = entry.cost();
                 if !self.admits(class, cost) {
                     self.ask_for_room(class, cost);
                     break;
                 }
-                self.outflow[class.index()].admit(cost);
-                if let Some(entry) = self.pending[class.index()].pop_front() {
+                let granted = self.outflow[class.index()].admit(cost);
+                if let Some(mut entry) = self.pending[class.index()].pop_front() {
+                    entry.granted = granted;
                     let lane = self.lane_for(class, cost);
                     self.enqueue(lane, entry);
                 }
@@ -254,7 +252,8 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         for lane in Lane::ALL {
             if let Some(entry) = self.lanes[lane.index()].take_back(id) {
                 if !entry.express {
-                    self.outflow[entry.class.index()].refund(entry.cost());
+                    let gone = self.outflow[entry.class.index()].refund(entry.cost(), entry.granted);
+                    self.retract(entry.class, gone);
                 }
                 return Execution::NotRun;
             }

@@ -49,6 +49,7 @@ pub struct Heard {
 struct Sent {
     id: u64,
     express: bool,
+    reply: bool,
     /// Its session has ended: nobody knows what became of it.
     lost: bool,
 }
@@ -140,7 +141,7 @@ impl Side {
     }
 
     pub fn sent(&mut self, tag: u64, id: u64, shape: &Shape) {
-        self.sent.insert(tag, Sent { id, express: shape.express, lost: false });
+        self.sent.insert(tag, Sent { id, express: shape.express, reply: shape.reply, lost: false });
     }
 
     pub fn gave_up(&mut self, tag: u64, withdrawn: bool) {
@@ -319,8 +320,9 @@ impl Side {
         assert!(self.violations.is_empty(), "{:?}", self.violations);
         assert!(peer.violations.is_empty(), "{:?}", peer.violations);
         assert_eq!(self.link.in_flight(), 0, "a call hangs");
-        assert!(self.link.is_drained(), "a message hangs: {:?}", Lane::ALL.map(|l| self.link.progress(l)));
+        assert!(self.link.is_drained(), "a message hangs: {:?}\n{:?}", self.link, peer.link);
         for (tag, sent) in &self.sent {
+            assert!(!sent.reply || self.ended.contains_key(tag), "the call {tag} never ended");
             let known = sent.lost || self.ended.get(tag).is_some_and(|ends| ends != &[Ended::Accepted]);
             assert!(known || peer.heard_of(*tag).is_some(), "{tag} is lost");
         }
