@@ -1,6 +1,7 @@
 //! Binding the inbound connection, and letting in who connects to it.
 
 use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +53,7 @@ pub(super) async fn bind(shared: Arc<Shared>) -> Result<(), BindError> {
         Some(_) => bind_simulated(&shared, &host, port)?,
         None => bind_real(&shared, &host, port).await?,
     };
+    let host = reachable(&shared, host).map_err(|cause| BindError::Address { cause })?;
     *shared.bound.lock() = (host.clone(), port);
     let place = Place { address: host, port, instance: shared.instance };
     shared.start_membership(place);
@@ -81,6 +83,17 @@ fn bind_host(shared: &Shared) -> Result<String, BindError> {
     let address = match &config.interface {
         Some(name) => address::of_interface(name).map_err(|cause| BindError::Address { cause })?,
         None => address::routable(),
+    };
+    Ok(address.to_string())
+}
+
+/// What to tell others where every address of this host is bound: one of them that they can reach.
+fn reachable(shared: &Shared, host: String) -> io::Result<String> {
+    let address = match (address::number(&host).filter(IpAddr::is_unspecified), &shared.config.interface) {
+        (None, _) => return Ok(host),
+        (Some(_), Some(name)) => address::of_interface(name)?,
+        (Some(IpAddr::V4(_)), None) => address::routable_v4().unwrap_or(Ipv4Addr::LOCALHOST.into()),
+        (Some(IpAddr::V6(_)), None) => address::routable_v6().unwrap_or(Ipv6Addr::LOCALHOST.into()),
     };
     Ok(address.to_string())
 }
