@@ -180,6 +180,21 @@ impl Context {
         }
     }
 
+    /// Delivers nothing between the runtimes of a simulated context until [`Context::heal`]: connections stay, and what
+    /// is under way waits. Without effect on others.
+    pub fn partition(&self) {
+        if let Some(network) = self.network() {
+            network.set_parted(true);
+        }
+    }
+
+    /// Ends a [`Context::partition`].
+    pub fn heal(&self) {
+        if let Some(network) = self.network() {
+            network.set_parted(false);
+        }
+    }
+
     /// How long bytes travel in a simulated context: `base`, and up to `spread` more. Without effect on others.
     pub fn set_delay(&self, base: std::time::Duration, spread: std::time::Duration) {
         if let Some(network) = self.network() {

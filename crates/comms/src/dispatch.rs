@@ -60,6 +60,8 @@ pub(crate) struct Inbox {
 #[derive(Debug, Default)]
 struct Gate {
     open: bool,
+    /// Nothing is taken any more: the link or the manager has ended, and no dispatcher may be started.
+    closed: bool,
     held: VecDeque<Message>,
 }
 
@@ -75,7 +77,9 @@ enum Turn {
 impl Inbox {
     pub(crate) fn receive(&self, shared: &Arc<Shared>, message: Message) {
         let mut gate = self.gate.lock();
-        if gate.open {
+        if gate.closed {
+            // The end of the link answers what comes now.
+        } else if gate.open {
             self.pass_on(shared, message);
         } else {
             gate.held.push_back(message);
@@ -119,6 +123,13 @@ impl Inbox {
 
     /// Lets the dispatcher end once it has started what is queued.
     pub(crate) fn close(&self) {
+        let held = {
+            let mut gate = self.gate.lock();
+            gate.closed = true;
+            // A message refers to its link, which would keep itself alive by what it holds.
+            std::mem::take(&mut gate.held)
+        };
+        drop(held);
         if let Some(dispatcher) = self.dispatcher.get() {
             // An error means that it has ended.
             let _ = dispatcher.send(Turn::End);

@@ -1,6 +1,7 @@
 //! Binding the inbound connection, and letting in who connects to it.
 
 use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ const HALF_OPEN: usize = 256;
 /// How long an accept that failed, for want of descriptors say, waits before the next.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
+pub(super) const BOUND_ALREADY: &str = "the inbound connection is bound already, or the manager has stopped";
+
 /// Somewhere that connections come in.
 enum Listener {
     Tcp(TcpListener),
@@ -48,10 +51,19 @@ impl Listener {
 pub(super) async fn bind(shared: Arc<Shared>) -> Result<(), BindError> {
     let host = bind_host(&shared)?;
     let port = shared.config.port;
-    let (listeners, port) = match shared.context.network() {
-        Some(_) => bind_simulated(&shared, &host, port)?,
-        None => bind_real(&shared, &host, port).await?,
+    let addresses = match shared.context.network() {
+        Some(_) => None,
+        None => Some(address::resolve(&host, port).await.map_err(|cause| cannot_bind(&host, port, cause))?),
     };
+    // From here on nothing is awaited: of two that bind at once, on the one I/O thread, the second finds it done.
+    if shared.phase() != Phase::New {
+        return Err(BindError::State { why: BOUND_ALREADY });
+    }
+    let (listeners, port) = match addresses {
+        None => bind_simulated(&shared, &host, port)?,
+        Some(addresses) => bind_real(&shared, &host, port, &addresses)?,
+    };
+    let host = reachable(&shared, host).map_err(|cause| BindError::Address { cause })?;
     *shared.bound.lock() = (host.clone(), port);
     let place = Place { address: host, port, instance: shared.instance };
     shared.start_membership(place);
@@ -85,6 +97,17 @@ fn bind_host(shared: &Shared) -> Result<String, BindError> {
     Ok(address.to_string())
 }
 
+/// What to tell others where every address of this host is bound: one of them that they can reach.
+fn reachable(shared: &Shared, host: String) -> io::Result<String> {
+    let address = match (address::number(&host).filter(IpAddr::is_unspecified), &shared.config.interface) {
+        (None, _) => return Ok(host),
+        (Some(_), Some(name)) => address::of_interface(name)?,
+        (Some(IpAddr::V4(_)), None) => address::routable_v4().unwrap_or(Ipv4Addr::LOCALHOST.into()),
+        (Some(IpAddr::V6(_)), None) => address::routable_v6().unwrap_or(Ipv6Addr::LOCALHOST.into()),
+    };
+    Ok(address.to_string())
+}
+
 fn bind_simulated(shared: &Shared, host: &str, port: u16) -> Result<(Vec<Listener>, u16), BindError> {
     let ports = if port == 0 { 1..=u16::MAX } else { port..=port };
     for port in ports {
@@ -96,9 +119,17 @@ fn bind_simulated(shared: &Shared, host: &str, port: u16) -> Result<(Vec<Listene
     Err(BindError::Bind { address: host.to_owned(), port, cause })
 }
 
-async fn bind_real(shared: &Shared, host: &str, port: u16) -> Result<(Vec<Listener>, u16), BindError> {
-    let failed = |cause| BindError::Bind { address: host.to_owned(), port, cause };
-    let addresses = address::resolve(host, port).await.map_err(failed)?;
+fn cannot_bind(host: &str, port: u16, cause: io::Error) -> BindError {
+    BindError::Bind { address: host.to_owned(), port, cause }
+}
+
+fn bind_real(
+    shared: &Shared,
+    host: &str,
+    port: u16,
+    addresses: &[SocketAddr],
+) -> Result<(Vec<Listener>, u16), BindError> {
+    let failed = |cause| cannot_bind(host, port, cause);
     let first = addresses.first().copied().ok_or_else(|| failed(ErrorKind::NotFound.into()))?;
     let listener = tcp::bind(first).map_err(failed)?;
     let port = listener.local_addr().map_err(failed)?.port();

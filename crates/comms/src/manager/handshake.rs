@@ -6,7 +6,7 @@ use std::time::Duration;
 use mosaic_proto::Uid;
 use tokio::time::{Instant, timeout_at};
 
-use super::accept::bind;
+use super::accept::{BOUND_ALREADY, bind};
 use super::membership::Input;
 use super::{CommsManager, Phase, Shared};
 use crate::error::{BindError, ConnectError};
@@ -20,13 +20,11 @@ impl CommsManager {
     /// [`BindError`] says which address, or that it has been done before.
     ///
     /// # Cancel safety
-    /// If it is dropped, nothing stays bound.
+    /// If it is dropped, it may take effect all the same: wholly, or not at all.
     pub async fn connect_recv(&self) -> Result<(), BindError> {
         let shared = self.shared.clone();
         if shared.phase() != Phase::New {
-            return Err(BindError::State {
-                why: "the inbound connection is bound already, or the manager has stopped",
-            });
+            return Err(BindError::State { why: BOUND_ALREADY });
         }
         // What belongs to the reactor of the I/O thread is made there.
         let bound = shared.io.spawn(bind(shared.clone())).await;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::memory::{self, Memory};
 use super::{AnyStream, Stream, read_some, write_all};
@@ -24,6 +24,8 @@ pub(crate) struct Network {
     random: Mutex<fastrand::Rng>,
     delay: Mutex<Delay>,
     next: AtomicU64,
+    /// Whether bytes that are under way are held back, and connections not answered.
+    parted: watch::Sender<bool>,
     /// The ends of every connection that is carried now, to cut them by.
     carried: Mutex<BTreeMap<u64, [Arc<Memory>; 2]>>,
 }
@@ -35,6 +37,7 @@ impl Network {
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
             delay: Mutex::new(delay),
             next: AtomicU64::new(0),
+            parted: watch::Sender::new(false),
             carried: Mutex::new(BTreeMap::new()),
         }
     }
@@ -61,6 +64,16 @@ impl Network {
         Ok(Arc::new(ours))
     }
 
+    /// Delivers nothing any more, or again: no connection ends by that.
+    pub(crate) fn set_parted(&self, parted: bool) {
+        self.parted.send_replace(parted);
+    }
+
+    async fn joined(&self) {
+        // The sender lives as long as we do.
+        let _ = self.parted.subscribe().wait_for(|parted| !parted).await;
+    }
+
     /// Cuts every connection there is. New ones can be made at once.
     pub(crate) fn cut(&self) {
         for (_, ends) in std::mem::take(&mut *self.carried.lock()) {
@@ -72,6 +85,7 @@ impl Network {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(read) = read_some(&*from, &mut buffer).await {
             tokio::time::sleep(self.draw_delay()).await;
+            self.joined().await;
             if write_all(&*to, &buffer[..read]).await.is_err() {
                 break;
             }

@@ -267,6 +267,10 @@ impl Registrar {
                 }
                 Effect::Disconnected { uid, instance, reason } => {
                     self.note(|directory| directory.depart(uid.clone(), reason.clone()));
+                    // The next life of a uid may be elsewhere; the monitor comes back where it was.
+                    if !uid.is_monitor() {
+                        self.shared.dialled.lock().remove(&uid);
+                    }
                     self.tell(Announcement::Disconnected { uid, instance, reason });
                 }
                 Effect::ShakeDone { from } => {

@@ -28,11 +28,11 @@ pub(super) async fn tell_program(
             Some(Announcement::Connected { uid, place }) => {
                 announced.insert((uid.clone(), place.instance));
                 guarded(|| shared.runtime.connected(&uid));
+                shared.emit(Event::Connected { uid: uid.clone(), place: place.clone() });
                 let link = shared.links.read().get(&uid).cloned();
                 if let Some(link) = link.filter(|link| link.peer_instance() == Some(place.instance)) {
                     link.inbox.open(&shared);
                 }
-                shared.emit(Event::Connected { uid, place });
             }
             Some(Announcement::Disconnected { uid, instance, reason }) => {
                 announced.remove(&(uid.clone(), instance));
