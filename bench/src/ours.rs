@@ -67,6 +67,9 @@ pub fn measure(pinning: Pinning, transport: Transport, only: Option<&str>) -> Re
         let head = CommsManager::start("monitor", Methods::new(), config(tcp).context(context)).await?;
         let peer = start(&Role::Mosaic { port: head.port(), uid: "worker".to_owned() }, tcp)?;
         head.wait_for_within("worker", Duration::from_secs(10)).await?;
+        if only.is_none_or(|only| only == "handshake") {
+            handshakes(&head, transport).await?;
+        }
         let label = format!("mosaic, {}", transport.name());
         let wanted = |figure| only.is_none_or(|only| only == figure);
         if wanted("round-trip") {
@@ -86,10 +89,30 @@ pub fn measure(pinning: Pinning, transport: Transport, only: Option<&str>) -> Re
         if wanted("express") {
             express_during_bulk(&head, &label).await?;
         }
+        if wanted("heart") {
+            heart_while_computing(&head, &label).await?;
+        }
         head.stop().await;
         drop(peer);
         Ok(())
     })
+}
+
+/// From nothing to the known topology, each with a context of its own, in this process over the real transport.
+async fn handshakes(head: &CommsManager, transport: Transport) -> Result<(), Box<dyn Error>> {
+    let mut times = Vec::new();
+    for number in 0..50 {
+        let context = Context::builder().build()?;
+        let config = config(transport == Transport::Tcp).context(context);
+        let joiner = CommsManager::new(format!("joiner:{number}"), Methods::new(), config)?;
+        joiner.connect_recv().await?;
+        let start = Instant::now();
+        joiner.handshake("monitor", &head.address(), head.port()).await?;
+        times.push(start.elapsed());
+        joiner.stop().await;
+    }
+    println!("  mosaic, unix: handshake {:?} (p99 {:?})", median(times.clone()), p99(times));
+    Ok(())
 }
 
 async fn round_trips(head: &CommsManager, label: &str) -> Result<(), Box<dyn Error>> {
@@ -151,6 +174,30 @@ async fn arrays(
     }
     let rate = bytes as f64 / median(times).as_secs_f64() / 1e9;
     println!("  {label}: array {name} {rate:.2} GB/s");
+    Ok(())
+}
+
+/// Every executor thread of the worker computes, and 1 GiB is under way to it.
+async fn heart_while_computing(head: &CommsManager, label: &str) -> Result<(), Box<dyn Error>> {
+    let array = Array::from(vec![1.0_f64; (1 << 30) / 8]);
+    let threads = std::thread::available_parallelism()?.get();
+    let mut burning = Vec::new();
+    for _ in 0..threads {
+        let head = head.clone();
+        let burn = async move { head.send_recv::<()>("worker", "burn", kwargs! { ms: 2000 }).express().await.is_ok() };
+        burning.push(tokio::spawn(burn));
+    }
+    let bulk = tokio::spawn({
+        let head = head.clone();
+        async move { head.send_recv::<usize>("worker", "take", kwargs! { value: &array }).await.is_ok() }
+    });
+    let mut times = Vec::new();
+    while !burning.iter().all(tokio::task::JoinHandle::is_finished) {
+        times.push(head.ping("worker").await?.round_trip);
+    }
+    let (count, slowest) = (times.len(), times.iter().max().copied().unwrap_or_default());
+    println!("  {label}: heart while all compute and 1 GiB goes {:?} (p99 {:?}, max {slowest:?}, n {count})", median(times.clone()), p99(times));
+    println!("  {label}: 1 GiB arrived: {}", bulk.await?);
     Ok(())
 }
 
