@@ -1,7 +1,6 @@
 //! What the managers of one process share: I/O threads, an executor where the program has none, a pool of receive
 //! buffers and the memory budget. A simulated context stands for them on a virtual clock, without sockets or threads.
 
-use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
@@ -310,14 +309,6 @@ impl Drop for OwnExecutor {
             executor.shutdown_background();
         }
     }
-}
-
-/// Spawns on `handle` and doesn't wait for the end; the task ends by its own condition or by the manager's stop.
-pub(crate) fn spawn_on<F>(handle: &Handle, task: F)
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    drop(handle.spawn(task));
 }
 
 /// What tells this boot of this machine from all others; zeros where the system doesn't say.

@@ -28,10 +28,11 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use self::pump::Pump;
 use crate::connection::Opening;
-use crate::context::{Context, spawn_on};
+use crate::context::Context;
 use crate::dispatch::Inbox;
 use crate::error::Attempt;
 use crate::manager::Shared;
@@ -49,6 +50,8 @@ pub(crate) struct Link {
     number: u64,
     context: Context,
     io: Handle,
+    /// The manager's tasks, among them this link's timer and pumps.
+    tasks: TaskTracker,
     owner: Weak<Shared>,
     state: Mutex<State>,
     wake: [Notify; 2],
@@ -104,12 +107,19 @@ pub(crate) enum Write {
 }
 
 impl Link {
-    pub(crate) fn new(context: &Context, owner: Weak<Shared>, io: Handle, settings: Settings) -> Arc<Link> {
+    pub(crate) fn new(
+        context: &Context,
+        owner: Weak<Shared>,
+        io: Handle,
+        tasks: TaskTracker,
+        settings: Settings,
+    ) -> Arc<Link> {
         let link = Arc::new(Link {
             peer: settings.peer.clone(),
             number: context.draw(),
             context: context.clone(),
             io,
+            tasks,
             owner,
             state: Mutex::new(State {
                 machine: Machine::new(settings),
@@ -126,7 +136,7 @@ impl Link {
             over: CancellationToken::new(),
             running: Mutex::default(),
         });
-        spawn_on(&link.io, link.clone().keep_time());
+        link.tasks.spawn_on(link.clone().keep_time(), &link.io);
         link
     }
 
@@ -138,18 +148,16 @@ impl Link {
     ) -> R {
         let now = self.context.now();
         let mut events = Vec::new();
-        let (result, wants) = {
+        let (result, wants, foreign) = {
             let mut state = self.state.lock();
             let result = operation(&mut state.machine, now);
             while let Some(event) = state.machine.poll_event() {
                 events.push(event);
             }
             self.arm(&mut state);
-            (
-                result,
-                Lane::ALL
-                    .map(|lane| state.machine.wants_transmit(lane) && !state.lanes[lane.index()].blocked),
-            )
+            let State { machine, lanes, .. } = &*state;
+            let wants = Lane::ALL.map(|lane| machine.wants_transmit(lane) && !lanes[lane.index()].blocked);
+            (result, wants, machine.is_foreign())
         };
         for event in events {
             self.act(event);
@@ -160,6 +168,10 @@ impl Link {
                 Write::Pump => self.wake[lane.index()].notify_one(),
                 Write::Later => {}
             }
+        }
+        if foreign {
+            // Its pump may have stopped reading, as it knows no credit: it looks again.
+            self.wake[0].notify_one();
         }
         self.tell_watchers();
         result
@@ -281,7 +293,7 @@ impl Link {
         if let Some((_, stream)) = old {
             stream.close();
         }
-        spawn_on(&self.io, Pump::new(self.clone(), lane, connection, opening).run());
+        self.tasks.spawn_on(Pump::new(self.clone(), lane, connection, opening).run(), &self.io);
     }
 
     pub(crate) fn detach(self: &Arc<Self>, lane: Lane, connection: ConnectionId) {

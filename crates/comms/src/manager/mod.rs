@@ -369,7 +369,8 @@ impl Shared {
             limits: self.config.limits,
             intervals: self.config.intervals,
         };
-        let link = Link::new(&self.context, Arc::downgrade(self), self.io.clone(), settings);
+        let link =
+            Link::new(&self.context, Arc::downgrade(self), self.io.clone(), self.tasks.clone(), settings);
         links.insert(peer, link.clone());
         link
     }
