@@ -136,8 +136,9 @@ impl Link {
     ) -> R {
         let now = self.context.now();
         let mut events = Vec::new();
-        let (result, wants) = {
+        let (result, wants, reads_again) = {
             let mut state = self.state.lock();
+            let paused = state.machine.reads_paused();
             let result = operation(&mut state.machine, now);
             while let Some(event) = state.machine.poll_event() {
                 events.push(event);
@@ -157,6 +158,9 @@ impl Link {
                 Write::Now => self.flush(lane),
                 Write::Pump => self.wake[lane.index()].notify_one(),
             }
+        }
+        if reads_again {
+            self.wake[Lane::Control.index()].notify_one();
         }
         self.tell_watchers();
         result
