@@ -17,8 +17,8 @@ use tracing::{debug, info};
 
 use self::program::tell_program;
 use self::wire::{
-    WireConnect, WireDisconnect, WireHand, WireNews, WirePlace, WireRaised, WireShake, WireWho, read_network,
-    read_news, read_place, wire_place, write_network,
+    WireConnect, WireDisconnect, WireHand, WireNews, WirePlace, WireRaised, WireShake, WireWho,
+    read_endpoint, read_network, read_news, read_place, wire_place, write_network,
 };
 use super::Shared;
 use super::draft::send_unasked;
@@ -212,7 +212,8 @@ impl Registrar {
             "hand" => {
                 let hand: WireHand = args.deserialize()?;
                 let instance = link.peer_instance().unwrap_or(Instance(0));
-                let place = Place { address: hand.address, port: hand.port, instance };
+                let (address, port) = read_endpoint(hand.address, hand.port);
+                let place = Place { address, port, instance };
                 self.membership.hand(now, &sender, place);
             }
             "shake" => {
