@@ -96,7 +96,7 @@ impl Shared {
             });
         }
         self.redirect(uid, host, port);
-        let link = self.link_from(uid);
+        let link = self.link_from(uid, None);
         link.run(crate::link::Write::Now, |machine, now| machine.connect(now, true));
         self.wait_on_link(&link, deadline, |link| link.look(|machine| machine.is_up())).await?;
         Ok(link)

@@ -345,10 +345,11 @@ impl Shared {
         Some(self.make_link(uid, place.map(|place| place.instance)))
     }
 
-    /// The link that a caller's connection belongs to: the one there is, unless it has ended.
-    pub(crate) fn link_from(self: &Arc<Self>, uid: &Uid) -> Arc<Link> {
+    /// The link that a caller's connection belongs to: the one there is, unless it has ended. A new one is with
+    /// `instance`, if that is known.
+    pub(crate) fn link_from(self: &Arc<Self>, uid: &Uid, instance: Option<Instance>) -> Arc<Link> {
         let link = self.links.read().get(uid).cloned();
-        link.unwrap_or_else(|| self.make_link(uid.clone(), None))
+        link.unwrap_or_else(|| self.make_link(uid.clone(), instance))
     }
 
     fn make_link(self: &Arc<Self>, peer: Uid, peer_instance: Option<Instance>) -> Arc<Link> {

@@ -7,6 +7,7 @@ mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use mosaic_proto::link::Verdict as LinkVerdict;
 use mosaic_proto::membership::{Effect, Membership, Notice, Notify as Pass, Part, Verdict};
@@ -34,6 +35,9 @@ pub(super) const RAISE_EXCEPTION: &str = "raise_exception";
 
 /// How many of those who have gone are remembered, so that sending to them is no error: the size of a large network.
 const DEPARTED: usize = 4096;
+
+/// How long the monitor is asked for somebody of whom we have not heard.
+const WHO_WITHIN: Duration = Duration::from_secs(1);
 
 /// Whether a method is the protocol's own: it goes to membership, not to the runtime.
 pub(super) fn is_protocol(method: &str) -> bool {
@@ -114,8 +118,13 @@ impl Shared {
         self.tasks.spawn_on(tell_program(self.clone(), announcements), &self.executor);
     }
 
-    /// Asks the monitor where `uid` is; true if it is known now.
-    pub(super) async fn ask_monitor(self: Arc<Self>, uid: String) -> bool {
+    /// Asks the monitor for somebody of whom we have not heard; true if it is known now. That is bounded: that nobody
+    /// answers is the same as that nobody knows.
+    pub(super) async fn look_for(self: Arc<Self>, uid: String) -> bool {
+        tokio::time::timeout(WHO_WITHIN, self.ask_monitor(uid)).await.is_ok_and(|found| found)
+    }
+
+    async fn ask_monitor(self: Arc<Self>, uid: String) -> bool {
         if self.uid.is_monitor() || !self.directory().topology.contains(Uid::MONITOR) {
             return false;
         }
