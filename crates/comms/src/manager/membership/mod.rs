@@ -24,8 +24,8 @@ use self::wire::{
 use super::Shared;
 use super::draft::send_unasked;
 use crate::decode::DecodeError;
-use crate::encode::encode_value;
-use crate::error::UnknownPeer;
+use crate::encode::{Encoded, encode_value};
+use crate::error::{HandlerError, RemoteError, UnknownPeer};
 use crate::events::Event;
 use crate::link::{Link, Write};
 use crate::message::Message;
@@ -207,15 +207,39 @@ impl Registrar {
 
     fn take_message(&mut self, link: &Arc<Link>, message: Message) {
         let method = message.method();
-        if let Err(error) = self.take_call(link, &method, message) {
+        let (id, origin, delimited) = (message.envelope().id, message.origin.clone(), message.delimited());
+        let wants_reply = message.wants_reply();
+        let outcome = self.take_call(link, &method, message);
+        if let Err(error) = &outcome {
             debug!(peer = %link.peer, %method, %error, "a message of the protocol could not be read");
+        }
+        if wants_reply {
+            let (kind, encoded) = match outcome {
+                Ok(result) => (Kind::Reply, result),
+                Err(error) => (Kind::Error, self.unreadable(&method, error)),
+            };
+            origin.reply(kind, id, encoded, delimited, Write::Now);
         }
     }
 
-    fn take_call(&mut self, link: &Arc<Link>, method: &str, message: Message) -> Result<(), DecodeError> {
+    /// What the sender of a message of the protocol is told that could not be read.
+    fn unreadable(&self, method: &str, error: DecodeError) -> Encoded {
+        let mut error = HandlerError::from(error).0;
+        RemoteError::ARGUMENT.clone_into(&mut error.kind);
+        error.uid = self.shared.uid.to_string();
+        method.clone_into(&mut error.method);
+        encode_value(&error).unwrap_or_default()
+    }
+
+    /// Does what a message of the protocol asks for, and gives what is replied if that is wanted.
+    fn take_call(
+        &mut self,
+        link: &Arc<Link>,
+        method: &str,
+        message: Message,
+    ) -> Result<Encoded, DecodeError> {
         let now = self.shared.context.now();
         let sender = link.peer.clone();
-        let (id, origin, delimited) = (message.envelope().id, message.origin.clone(), message.delimited());
         let args = message.into_args()?;
         match method {
             "hand" => {
@@ -236,8 +260,7 @@ impl Registrar {
             "who" => {
                 let who: WireWho = args.deserialize()?;
                 let place = self.membership.who(&who.uid).map(wire_place);
-                let encoded = encode_value(&place).unwrap_or_default();
-                origin.reply(Kind::Reply, id, encoded, delimited, Write::Now);
+                return Ok(encode_value(&place).unwrap_or_default());
             }
             RAISE_EXCEPTION => {
                 let raised: WireRaised = args.deserialize()?;
@@ -245,7 +268,7 @@ impl Registrar {
             }
             _ => {}
         }
-        Ok(())
+        Ok(encode_value(&()).unwrap_or_default())
     }
 
     fn take_connect(&mut self, sender: &Uid, connect: WireConnect) {
