@@ -30,6 +30,9 @@ use crate::runtime::{Call, HandlerResult, Handling};
 /// Requests that a dispatcher takes before the replies to them are written at the latest.
 const BATCH: usize = 64;
 
+/// The method by which a peer stops this runtime, once what it sent before has been started.
+const STOP: &str = "stop";
+
 tokio::task_local! {
     /// How deep the handler that runs now is nested: calls that it makes are one deeper.
     static DEPTH: u8;
@@ -264,6 +267,10 @@ fn begin(
         let message = format!("there is no object `{}` of type `{}`", target.uid, target.kind);
         return Err(refuse(RemoteError::UNKNOWN_OBJECT, message));
     }
+    if envelope.method == STOP {
+        caller.stop()?;
+        return Ok(Handling::Done(Ok(encode_value(&()).unwrap_or_default())));
+    }
     let args = Args::new(body, buffers).map_err(|error| HandlerError::from(error).0).map_err(as_argument)?;
     let call = Call {
         sender: caller.sender.clone(),
@@ -352,6 +359,19 @@ impl Caller {
             link.running.lock().insert(self.id, self.cancelled.clone());
         }
         self.cancelled.clone()
+    }
+
+    /// Stops this runtime in good order, unless it could be anyone who asks for that.
+    fn stop(&self) -> Result<(), Box<RemoteError>> {
+        if let Some(Origin::Link { link, .. }) = &self.origin
+            && !link.is_authenticated()
+        {
+            let message = "only those may stop this runtime whom it knows to be of the same user";
+            return Err(Box::new(RemoteError::new(RemoteError::REFUSED, message)));
+        }
+        debug!(peer = %self.sender, "stopped by a peer");
+        self.shared.begin_stop();
+        Ok(())
     }
 
     /// The caller has given up: nothing is sent.

@@ -36,7 +36,7 @@ use crate::dispatch::Inbox;
 use crate::error::Attempt;
 use crate::manager::Shared;
 use crate::pool::Buffer;
-use crate::transport::AnyStream;
+use crate::transport::{AnyStream, Trust};
 
 /// What completes a call.
 pub(crate) type Ticket = oneshot::Sender<Outcome<Buffer>>;
@@ -84,6 +84,8 @@ struct LaneIo {
     /// The system takes no more for now: the pump waits for it, and nobody else tries.
     blocked: bool,
     dial: Option<AbortHandle>,
+    /// Who was at the other end of the last connection.
+    trust: Option<Trust>,
 }
 
 /// The right to write a lane, and what is left of the last write.
@@ -148,6 +150,7 @@ impl Link {
                 result,
                 Lane::ALL
                     .map(|lane| state.machine.wants_transmit(lane) && !state.lanes[lane.index()].blocked),
+                paused && !state.machine.reads_paused(),
             )
         };
         for event in events {
@@ -277,6 +280,7 @@ impl Link {
             io.dial = None;
             io.blocked = false;
             io.writer = Some(Box::default());
+            io.trust = Some(opening.stream.trust());
             io.current.replace((connection, opening.stream.clone()))
         };
         if let Some((_, stream)) = old {
@@ -297,6 +301,12 @@ impl Link {
                 stream.finish();
             }
         }
+    }
+
+    /// Whether all connections of this link come from the same user by the kernel's word.
+    pub(crate) fn is_authenticated(&self) -> bool {
+        let trust = self.state.lock().lanes.each_ref().map(|io| io.trust);
+        trust[Lane::Control.index()].is_some() && !trust.contains(&Some(Trust::Anyone))
     }
 
     fn has_connections(&self) -> bool {
