@@ -30,6 +30,9 @@ use crate::runtime::{Call, Cancelled, HandlerResult, Handling};
 /// Requests that a dispatcher takes before the replies to them are written at the latest.
 const BATCH: usize = 64;
 
+/// The method by which a peer stops this runtime, once what it sent before has been started.
+const STOP: &str = "stop";
+
 tokio::task_local! {
     /// How deep the handler that runs now is nested: calls that it makes are one deeper.
     static DEPTH: u8;
@@ -68,7 +71,7 @@ struct Gate {
 /// What a dispatcher gets to do, in order.
 #[derive(Debug)]
 enum Turn {
-    Serve(Message),
+    Serve(Box<Message>),
     /// Everything before this has been started.
     Tell(oneshot::Sender<()>),
     End,
@@ -108,7 +111,7 @@ impl Inbox {
             sender
         });
         // A dispatcher ends with its link or the manager; what comes then is answered by that end.
-        let _ = dispatcher.send(Turn::Serve(message));
+        let _ = dispatcher.send(Turn::Serve(Box::new(message)));
     }
 
     /// Ends once everything that is queued now has been started.
@@ -173,7 +176,7 @@ async fn run(shared: Arc<Shared>, mut turns: mpsc::UnboundedReceiver<Turn>) {
                     taken.note(&message);
                     // A reply doesn't wait for the handlers behind it, which may compute; the last is written by us.
                     let write = if left == 0 { Write::Later } else { Write::Pump };
-                    serve(&shared, message, write).await;
+                    serve(&shared, *message, write).await;
                 }
                 Turn::Tell(tell) => drop(tell.send(())),
                 Turn::End => turns.close(),
@@ -307,6 +310,10 @@ fn begin(
         let message = format!("there is no object `{}` of type `{}`", target.uid, target.kind);
         return Err(refuse(RemoteError::UNKNOWN_OBJECT, message));
     }
+    if envelope.method == STOP {
+        caller.stop()?;
+        return Ok(Handling::Done(Ok(encode_value(&()).unwrap_or_default())));
+    }
     let args = Args::new(body, buffers).map_err(|error| HandlerError::from(error).0).map_err(as_argument)?;
     let call = Call {
         sender: caller.sender.clone(),
@@ -403,6 +410,19 @@ impl Caller {
             }
         }
         token
+    }
+
+    /// Stops this runtime in good order, unless it could be anyone who asks for that.
+    fn stop(&self) -> Result<(), Box<RemoteError>> {
+        if let Some(Origin::Link { link, .. }) = &self.origin
+            && !link.is_authenticated()
+        {
+            let message = "only those may stop this runtime whom it knows to be of the same user";
+            return Err(Box::new(RemoteError::new(RemoteError::REFUSED, message)));
+        }
+        debug!(peer = %self.sender, "stopped by a peer");
+        self.shared.begin_stop();
+        Ok(())
     }
 
     /// The caller has given up: nothing is sent.

@@ -51,6 +51,8 @@ impl RemoteError {
     pub const OVERLOADED: &'static str = "overloaded";
     /// The caller's deadline had passed before the handler started.
     pub const EXPIRED: &'static str = "expired";
+    /// The caller may not do this.
+    pub const REFUSED: &'static str = "refused";
     /// The runtime stops.
     pub const STOPPED: &'static str = "stopped";
     /// Any other error.

@@ -37,7 +37,7 @@ use crate::dispatch::Inbox;
 use crate::error::Attempt;
 use crate::manager::Shared;
 use crate::pool::Buffer;
-use crate::transport::AnyStream;
+use crate::transport::{AnyStream, Trust};
 
 /// What completes a call.
 pub(crate) type Ticket = oneshot::Sender<Outcome<Buffer>>;
@@ -87,6 +87,8 @@ struct LaneIo {
     /// The system takes no more for now: the pump waits for it, and nobody else tries.
     blocked: bool,
     dial: Option<AbortHandle>,
+    /// Who was at the other end of the last connection.
+    trust: Option<Trust>,
 }
 
 /// The right to write a lane, and what is left of the last write.
@@ -148,8 +150,9 @@ impl Link {
     ) -> R {
         let now = self.context.now();
         let mut events = Vec::new();
-        let (result, wants, foreign) = {
+        let (result, wants, reads_again) = {
             let mut state = self.state.lock();
+            let paused = state.machine.reads_paused();
             let result = operation(&mut state.machine, now);
             while let Some(event) = state.machine.poll_event() {
                 events.push(event);
@@ -157,7 +160,7 @@ impl Link {
             self.arm(&mut state);
             let State { machine, lanes, .. } = &*state;
             let wants = Lane::ALL.map(|lane| machine.wants_transmit(lane) && !lanes[lane.index()].blocked);
-            (result, wants, machine.is_foreign())
+            (result, wants, paused && !machine.reads_paused())
         };
         for event in events {
             self.act(event);
@@ -169,9 +172,8 @@ impl Link {
                 Write::Later => {}
             }
         }
-        if foreign {
-            // Its pump may have stopped reading, as it knows no credit: it looks again.
-            self.wake[0].notify_one();
+        if reads_again {
+            self.wake[Lane::Control.index()].notify_one();
         }
         self.tell_watchers();
         result
@@ -288,6 +290,7 @@ impl Link {
             io.dial = None;
             io.blocked = false;
             io.writer = Some(Box::default());
+            io.trust = Some(opening.stream.trust());
             io.current.replace((connection, opening.stream.clone()))
         };
         if let Some((_, stream)) = old {
@@ -308,6 +311,12 @@ impl Link {
                 stream.finish();
             }
         }
+    }
+
+    /// Whether all connections of this link come from the same user by the kernel's word.
+    pub(crate) fn is_authenticated(&self) -> bool {
+        let trust = self.state.lock().lanes.each_ref().map(|io| io.trust);
+        trust[Lane::Control.index()].is_some() && !trust.contains(&Some(Trust::Anyone))
     }
 
     fn has_connections(&self) -> bool {

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mosaic_proto::Place;
 use mosaic_proto::wire::{Lane, MosaicReady, Ready, Refusal, RefusalCode};
+use mosaic_proto::{Instance, Place, Uid};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -212,7 +212,7 @@ async fn greet(opening: &mut Opening) -> Result<Ready, HandshakeError> {
 }
 
 async fn admit(shared: &Arc<Shared>, mut opening: Opening, ready: Ready) -> Result<(), HandshakeError> {
-    match attach(shared, &ready) {
+    match attach(shared, &ready).await {
         Ok((link, lane, attached)) => {
             if let Err(error) = opening.send_ready(attached.answer).await {
                 link.detach(lane, attached.connection);
@@ -230,7 +230,7 @@ async fn admit(shared: &Arc<Shared>, mut opening: Opening, ready: Ready) -> Resu
 
 type AttachedTo = (Arc<Link>, Lane, mosaic_proto::link::Attached);
 
-fn attach(shared: &Arc<Shared>, ready: &Ready) -> Result<AttachedTo, Refusal> {
+async fn attach(shared: &Arc<Shared>, ready: &Ready) -> Result<AttachedTo, Refusal> {
     if shared.phase() >= Phase::Stopping {
         return Err(refusal(RefusalCode::NotMe, "this runtime stops"));
     }
@@ -240,17 +240,34 @@ fn attach(shared: &Arc<Shared>, ready: &Ready) -> Result<AttachedTo, Refusal> {
     if *uid == shared.uid {
         return Err(refusal(RefusalCode::UidTaken, "this uid is mine"));
     }
-    let link = match &ready.mosaic {
+    match &ready.mosaic {
         Some(mosaic) => {
             check_wanted(shared, mosaic)?;
-            let link = shared.link_from(uid);
+            let link = shared.link_from(uid, None);
             let attached = link.attach(false, mosaic)?;
-            return Ok((link, mosaic.lane, attached));
+            Ok((link, mosaic.lane, attached))
         }
-        None => shared.link_from(uid),
-    };
-    let attached = link.attach_foreign(false)?;
-    Ok((link, Lane::Control, attached))
+        None => {
+            let instance = shared.life_of_foreign(uid).await;
+            let link = shared.link_from(uid, instance);
+            let attached = link.attach_foreign(false)?;
+            Ok((link, Lane::Control, attached))
+        }
+    }
+}
+
+impl Shared {
+    /// Which life of its uid a foreign peer is, that can't say so itself: the one that the monitor let in. To the
+    /// monitor itself, and to those who have none, each connection is a new one.
+    async fn life_of_foreign(self: &Arc<Self>, uid: &Uid) -> Option<Instance> {
+        if self.uid.is_monitor() {
+            return None;
+        }
+        if !self.directory().topology.contains(uid) {
+            self.clone().look_for(uid.to_string()).await;
+        }
+        self.directory().topology.get(uid).map(|place| place.instance)
+    }
 }
 
 /// Whether the caller means us.

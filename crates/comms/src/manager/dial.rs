@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 
 use mosaic_proto::Uid;
@@ -124,6 +125,9 @@ async fn reach(shared: &Arc<Shared>, host: &str, port: u16) -> Result<AnyStream,
     if let Some(stream) = listener.and_then(|listener| memory::connect(&listener).ok()) {
         return Ok(stream);
     }
+    if let Some(path) = host.strip_prefix("ipc://") {
+        return reach_by_path(host, path).await;
+    }
     let addresses = match timeout(HANDSHAKE_TIMEOUT, address::resolve(host, port)).await {
         Ok(Ok(addresses)) => addresses,
         Ok(Err(error)) => return Err(vec![(format!("{host}:{port}"), error)]),
@@ -147,6 +151,13 @@ async fn reach(shared: &Arc<Shared>, host: &str, port: u16) -> Result<AnyStream,
         failures.push((format!("{host}:{port}"), error));
     }
     Err(failures)
+}
+
+/// Connects to the Unix socket that a foreign peer has bound. That nobody listens at the path is no proof of death: the
+/// path may mean another host's.
+async fn reach_by_path(endpoint: &str, path: &str) -> Result<AnyStream, Failures> {
+    let connected = unix::connect(Path::new(path)).await;
+    connected.map_err(|error| vec![(endpoint.to_owned(), io::Error::other(error.to_string()))])
 }
 
 fn is_here(address: IpAddr) -> bool {

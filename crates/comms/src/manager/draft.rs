@@ -21,9 +21,6 @@ use crate::kwargs::IntoArgs;
 use crate::link::{Link, Write};
 use crate::message::{Message, Origin, OwnReply};
 
-/// How long the monitor is asked for somebody of whom we have not heard.
-const WHO_WITHIN: Duration = Duration::from_secs(1);
-
 /// A request that is being put together.
 #[derive(Debug)]
 pub(super) struct Draft {
@@ -252,9 +249,7 @@ impl Draft {
         if let Some(route) = self.known_route()? {
             return Ok(route);
         }
-        // Asking is bounded; that nobody answers is the same as that nobody knows.
-        let asked = self.shared().clone().ask_monitor(self.uid.clone());
-        if tokio::time::timeout(WHO_WITHIN, asked).await.is_ok_and(|found| found)
+        if self.shared().clone().look_for(self.uid.clone()).await
             && let Some(link) = self.shared().link_to(&self.uid)
         {
             return Ok(Route::Link(link));

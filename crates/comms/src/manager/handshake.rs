@@ -94,7 +94,7 @@ impl Shared {
             });
         }
         self.redirect(uid, host, port);
-        let link = self.link_from(uid);
+        let link = self.link_from(uid, None);
         self.bring_up(&link, deadline).await?;
         Ok(link)
     }

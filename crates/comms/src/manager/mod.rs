@@ -346,10 +346,11 @@ impl Shared {
         Some(self.make_link(uid, place.map(|place| place.instance)))
     }
 
-    /// The link that a caller's connection belongs to: the one there is, unless it has ended.
-    pub(crate) fn link_from(self: &Arc<Self>, uid: &Uid) -> Arc<Link> {
+    /// The link that a caller's connection belongs to: the one there is, unless it has ended. A new one is with
+    /// `instance`, if that is known.
+    pub(crate) fn link_from(self: &Arc<Self>, uid: &Uid, instance: Option<Instance>) -> Arc<Link> {
         let link = self.links.read().get(uid).cloned();
-        link.unwrap_or_else(|| self.make_link(uid.clone(), None))
+        link.unwrap_or_else(|| self.make_link(uid.clone(), instance))
     }
 
     fn make_link(self: &Arc<Self>, peer: Uid, peer_instance: Option<Instance>) -> Arc<Link> {
@@ -415,7 +416,7 @@ impl Shared {
         let message = crate::dispatch::arrival(link, incoming, session);
         if membership::is_protocol(message.envelope().method) {
             message.origin.consumed(message.cost());
-            self.inform(Input::Protocol { link: link.clone(), message });
+            self.inform(Input::Protocol { link: link.clone(), message: Box::new(message) });
         } else if message.envelope().express {
             crate::dispatch::serve_apart(self, message);
         } else {

@@ -223,10 +223,10 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         [alive, dials, self.ack_due, self.in_flight.next_deadline()].into_iter().flatten().min()
     }
 
-    /// Silence matters while there is a session or one is being made.
+    /// Silence matters while there is a session or one is being made, unless it is we who do not read.
     fn is_watched(&self) -> bool {
         match self.state {
-            State::Up { .. } | State::Down { .. } => true,
+            State::Up { .. } | State::Down { .. } => !self.reads_paused(),
             State::Absent => !self.patient && self.dials[0].is_busy(),
             State::Ended { .. } => false,
         }

@@ -345,7 +345,8 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         self.acknowledge();
     }
 
-    /// Makes a plain ZMTP connection, of a peer that isn't one of ours, the link's only lane.
+    /// Makes a plain ZMTP connection, of a peer that isn't one of ours, the link's only lane. Such a peer cannot say
+    /// which life of its uid it is: it is the one that the link was made for or else, as with the session, a fresh one.
     ///
     /// # Errors
     /// If the link is already with someone.
@@ -359,6 +360,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             return Err(refuse(RefusalCode::UidTaken, "the identity is in use"));
         }
         self.foreign = true;
+        self.settings.peer_instance.get_or_insert(Instance(session.0));
         self.connections += 1;
         let connection = ConnectionId(self.connections);
         let answer = self.ready(Lane::Control);

@@ -7,6 +7,7 @@ mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use mosaic_proto::link::Verdict as LinkVerdict;
 use mosaic_proto::membership::{Effect, Membership, Notice, Notify as Pass, Part, Verdict};
@@ -17,14 +18,14 @@ use tracing::{debug, info};
 
 use self::program::tell_program;
 use self::wire::{
-    WireConnect, WireDisconnect, WireHand, WireNews, WirePlace, WireRaised, WireShake, WireWho, read_network,
-    read_news, read_place, wire_place, write_network,
+    WireConnect, WireDisconnect, WireHand, WireNews, WirePlace, WireRaised, WireShake, WireWho,
+    read_endpoint, read_network, read_news, read_place, wire_place, write_network,
 };
 use super::Shared;
 use super::draft::send_unasked;
 use crate::decode::DecodeError;
-use crate::encode::encode_value;
-use crate::error::UnknownPeer;
+use crate::encode::{Encoded, encode_value};
+use crate::error::{HandlerError, RemoteError, UnknownPeer};
 use crate::events::Event;
 use crate::link::{Link, Write};
 use crate::message::Message;
@@ -34,6 +35,9 @@ pub(super) const RAISE_EXCEPTION: &str = "raise_exception";
 
 /// How many of those who have gone are remembered, so that sending to them is no error: the size of a large network.
 const DEPARTED: usize = 4096;
+
+/// How long the monitor is asked for somebody of whom we have not heard.
+const WHO_WITHIN: Duration = Duration::from_secs(1);
 
 /// Whether a method is the protocol's own: it goes to membership, not to the runtime.
 pub(super) fn is_protocol(method: &str) -> bool {
@@ -45,7 +49,7 @@ pub(crate) enum Input {
     LinkUp { link: Arc<Link>, instance: Instance },
     LinkLost { link: Arc<Link>, reason: Reason },
     LinkEnded { link: Arc<Link>, verdict: LinkVerdict, reason: Reason },
-    Protocol { link: Arc<Link>, message: Message },
+    Protocol { link: Arc<Link>, message: Box<Message> },
     Introduce { to: Uid },
     Learned { uid: Uid, place: Place },
     Leave,
@@ -114,8 +118,13 @@ impl Shared {
         self.tasks.spawn_on(tell_program(self.clone(), announcements), &self.executor);
     }
 
-    /// Asks the monitor where `uid` is; true if it is known now.
-    pub(super) async fn ask_monitor(self: Arc<Self>, uid: String) -> bool {
+    /// Asks the monitor for somebody of whom we have not heard; true if it is known now. That is bounded: that nobody
+    /// answers is the same as that nobody knows.
+    pub(super) async fn look_for(self: Arc<Self>, uid: String) -> bool {
+        tokio::time::timeout(WHO_WITHIN, self.ask_monitor(uid)).await.is_ok_and(|found| found)
+    }
+
+    async fn ask_monitor(self: Arc<Self>, uid: String) -> bool {
         if self.uid.is_monitor() || !self.directory().topology.contains(Uid::MONITOR) {
             return false;
         }
@@ -186,7 +195,7 @@ impl Registrar {
                     self.membership.link_ended(now, &link.peer, instance, reason, verdict);
                 }
             }
-            Input::Protocol { link, message } => self.take_message(&link, message),
+            Input::Protocol { link, message } => self.take_message(&link, *message),
             Input::Introduce { to } => self.membership.introduce(&to),
             Input::Learned { uid, place } => {
                 let monitor = Uid::new(Uid::MONITOR).expect("the monitor's uid is one");
@@ -198,21 +207,46 @@ impl Registrar {
 
     fn take_message(&mut self, link: &Arc<Link>, message: Message) {
         let method = message.method();
-        if let Err(error) = self.take_call(link, &method, message) {
+        let (id, origin, delimited) = (message.envelope().id, message.origin.clone(), message.delimited());
+        let wants_reply = message.wants_reply();
+        let outcome = self.take_call(link, &method, message);
+        if let Err(error) = &outcome {
             debug!(peer = %link.peer, %method, %error, "a message of the protocol could not be read");
+        }
+        if wants_reply {
+            let (kind, encoded) = match outcome {
+                Ok(result) => (Kind::Reply, result),
+                Err(error) => (Kind::Error, self.unreadable(&method, error)),
+            };
+            origin.reply(kind, id, encoded, delimited, Write::Now);
         }
     }
 
-    fn take_call(&mut self, link: &Arc<Link>, method: &str, message: Message) -> Result<(), DecodeError> {
+    /// What the sender of a message of the protocol is told that could not be read.
+    fn unreadable(&self, method: &str, error: DecodeError) -> Encoded {
+        let mut error = HandlerError::from(error).0;
+        RemoteError::ARGUMENT.clone_into(&mut error.kind);
+        error.uid = self.shared.uid.to_string();
+        method.clone_into(&mut error.method);
+        encode_value(&error).unwrap_or_default()
+    }
+
+    /// Does what a message of the protocol asks for, and gives what is replied if that is wanted.
+    fn take_call(
+        &mut self,
+        link: &Arc<Link>,
+        method: &str,
+        message: Message,
+    ) -> Result<Encoded, DecodeError> {
         let now = self.shared.context.now();
         let sender = link.peer.clone();
-        let (id, origin, delimited) = (message.envelope().id, message.origin.clone(), message.delimited());
         let args = message.into_args()?;
         match method {
             "hand" => {
                 let hand: WireHand = args.deserialize()?;
                 let instance = link.peer_instance().unwrap_or(Instance(0));
-                let place = Place { address: hand.address, port: hand.port, instance };
+                let (address, port) = read_endpoint(hand.address, hand.port);
+                let place = Place { address, port, instance };
                 self.membership.hand(now, &sender, place);
             }
             "shake" => {
@@ -226,8 +260,7 @@ impl Registrar {
             "who" => {
                 let who: WireWho = args.deserialize()?;
                 let place = self.membership.who(&who.uid).map(wire_place);
-                let encoded = encode_value(&place).unwrap_or_default();
-                origin.reply(Kind::Reply, id, encoded, delimited, Write::Now);
+                return Ok(encode_value(&place).unwrap_or_default());
             }
             RAISE_EXCEPTION => {
                 let raised: WireRaised = args.deserialize()?;
@@ -235,7 +268,7 @@ impl Registrar {
             }
             _ => {}
         }
-        Ok(())
+        Ok(encode_value(&()).unwrap_or_default())
     }
 
     fn take_connect(&mut self, sender: &Uid, connect: WireConnect) {

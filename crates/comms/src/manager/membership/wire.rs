@@ -72,6 +72,16 @@ pub(super) fn wire_place(place: &Place) -> WirePlace {
     (place.address.clone(), place.port, place.instance.to_string())
 }
 
+/// Where a runtime says that it listens. One that is foreign may name the endpoint that it has bound instead of a host
+/// and a port: `tcp://host:port`, or `ipc://path`, which has no port.
+pub(super) fn read_endpoint(address: String, port: u16) -> (String, u16) {
+    let parts = address.strip_prefix("tcp://").and_then(|endpoint| endpoint.rsplit_once(':'));
+    match parts.and_then(|(host, port)| Some((host, port.parse().ok()?))) {
+        Some((host, port)) => (host.trim_matches(['[', ']']).to_owned(), port),
+        None => (address, port),
+    }
+}
+
 /// A place as it came; `None` if its parts make no sense.
 pub(super) fn read_place((address, port, instance): WirePlace) -> Option<Place> {
     Some(Place { address, port, instance: instance.parse().ok()? })
