@@ -71,7 +71,7 @@ struct Gate {
 /// What a dispatcher gets to do, in order.
 #[derive(Debug)]
 enum Turn {
-    Serve(Box<Message>),
+    Serve(Message),
     /// Everything before this has been started.
     Tell(oneshot::Sender<()>),
     End,
@@ -111,7 +111,7 @@ impl Inbox {
             sender
         });
         // A dispatcher ends with its link or the manager; what comes then is answered by that end.
-        let _ = dispatcher.send(Turn::Serve(Box::new(message)));
+        let _ = dispatcher.send(Turn::Serve(message));
     }
 
     /// Ends once everything that is queued now has been started.
@@ -176,7 +176,7 @@ async fn run(shared: Arc<Shared>, mut turns: mpsc::UnboundedReceiver<Turn>) {
                     taken.note(&message);
                     // A reply doesn't wait for the handlers behind it, which may compute; the last is written by us.
                     let write = if left == 0 { Write::Later } else { Write::Pump };
-                    serve(&shared, *message, write).await;
+                    serve(&shared, message, write).await;
                 }
                 Turn::Tell(tell) => drop(tell.send(())),
                 Turn::End => turns.close(),

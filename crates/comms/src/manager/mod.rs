@@ -416,7 +416,7 @@ impl Shared {
         let message = crate::dispatch::arrival(link, incoming, session);
         if membership::is_protocol(message.envelope().method) {
             message.origin.consumed(message.cost());
-            self.inform(Input::Protocol { link: link.clone(), message: Box::new(message) });
+            self.inform(Input::Protocol { link: link.clone(), message });
         } else if message.envelope().express {
             crate::dispatch::serve_apart(self, message);
         } else {

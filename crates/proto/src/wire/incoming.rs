@@ -18,8 +18,11 @@ pub trait Buffers {
     fn allocate(&mut self, len: usize) -> Self::Buffer;
 }
 
-/// A message that has arrived. Its envelope has been checked, its body has not.
-pub struct Incoming<B> {
+/// A message that has arrived. Its envelope has been checked, its body has not. It is moved as one pointer.
+pub struct Incoming<B>(pub(super) Box<Content<B>>);
+
+/// What a message consists of, also while it is still arriving.
+pub(super) struct Content<B> {
     /// The envelope, and the body unless that is large.
     pub(super) head: Vec<u8>,
     /// Where in `head` the envelope ends.
@@ -45,46 +48,48 @@ impl<B: AsRef<[u8]>> Incoming<B> {
         head.extend_from_slice(envelope);
         head.extend_from_slice(body);
         let envelope_end = envelope.len();
-        Ok(Incoming { head, envelope_end, decoded, large_body: None, buffers, cost, delimited: false })
+        let content =
+            Content { head, envelope_end, decoded, large_body: None, buffers, cost, delimited: false };
+        Ok(Incoming(Box::new(content)))
     }
 
     /// What the message is.
     pub fn envelope(&self) -> Envelope<'_> {
-        decoded(&self.decoded).envelope(&self.head)
+        decoded(&self.0.decoded).envelope(&self.0.head)
     }
 
     /// The body, empty if there is none.
     pub fn body(&self) -> &[u8] {
-        match &self.large_body {
+        match &self.0.large_body {
             Some(body) => body.as_ref(),
-            None => &self.head[self.envelope_end..],
+            None => &self.0.head[self.0.envelope_end..],
         }
     }
 
     /// The buffers that the body refers to.
     pub fn buffers(&self) -> &[B] {
-        &self.buffers
+        &self.0.buffers
     }
 
     /// Takes the buffers out, so that they can be handed on without a copy.
     pub fn take_buffers(&mut self) -> Vec<B> {
-        std::mem::take(&mut self.buffers)
+        std::mem::take(&mut self.0.buffers)
     }
 
     /// Takes the message apart without a copy.
     pub fn into_head(self) -> Head<B> {
-        let Incoming { head, envelope_end, decoded, large_body, .. } = self;
+        let Content { head, envelope_end, decoded, large_body, .. } = *self.0;
         Head { bytes: head.into(), envelope_end, decoded, large_body }
     }
 
     /// What the message costs of its window. It does not change when buffers are taken out.
     pub fn cost(&self) -> u64 {
-        self.cost
+        self.0.cost
     }
 
     /// Whether an empty frame came before the envelope, as from a REQ socket; its replies need one too.
     pub fn delimited(&self) -> bool {
-        self.delimited
+        self.0.delimited
     }
 }
 
@@ -117,12 +122,12 @@ fn decoded(decoded: &Option<Decoded>) -> &Decoded {
 
 impl<B: AsRef<[u8]>> fmt::Debug for Incoming<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lengths: Vec<usize> = self.buffers.iter().map(|buffer| buffer.as_ref().len()).collect();
+        let lengths: Vec<usize> = self.buffers().iter().map(|buffer| buffer.as_ref().len()).collect();
         f.debug_struct("Incoming")
             .field("envelope", &self.envelope())
             .field("body", &self.body().len())
             .field("buffers", &lengths)
-            .field("cost", &self.cost)
+            .field("cost", &self.cost())
             .finish()
     }
 }

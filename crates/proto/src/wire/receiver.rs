@@ -16,6 +16,7 @@ use std::mem;
 use crate::limits::{LARGE_FRAME, Limits, MAX_COMMAND, MAX_ENVELOPE, MESSAGE_OVERHEAD};
 use crate::wire::decoded::Decoded;
 use crate::wire::frame::{LONGEST, header_len};
+use crate::wire::incoming::Content;
 use crate::wire::{Buffers, Command, FrameHeader, Incoming, WireError};
 
 /// Memory for a body whose header has not arrived together with the envelope's.
@@ -37,7 +38,7 @@ pub struct Receiver<B> {
     header: [u8; LONGEST],
     header_filled: usize,
     state: State<B>,
-    message: Incoming<B>,
+    message: Content<B>,
     /// Frames of `message` whose headers have arrived, an empty one before the envelope not counted.
     frames: usize,
 }
@@ -293,7 +294,8 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Receiver<B> {
             return Ok(None);
         }
         self.frames = 0;
-        Ok(Some(Item::Message(mem::replace(&mut self.message, no_message()))))
+        let content = mem::replace(&mut self.message, no_message());
+        Ok(Some(Item::Message(Incoming(Box::new(content)))))
     }
 }
 
@@ -304,8 +306,8 @@ fn take<'a>(bytes: &mut &'a [u8], most: usize) -> &'a [u8] {
     taken
 }
 
-fn no_message<B>() -> Incoming<B> {
-    Incoming {
+fn no_message<B>() -> Content<B> {
+    Content {
         head: Vec::new(),
         envelope_end: 0,
         decoded: None,
@@ -378,7 +380,7 @@ mod tests {
         let Ok(Some(Item::Message(message))) = receiver().feed(&mut &wire[..], 1 << 20, &mut Vectors) else {
             panic!("the message is incomplete")
         };
-        assert_eq!(message.head.capacity(), message.head.len());
+        assert_eq!(message.0.head.capacity(), message.0.head.len());
         assert_eq!(message.body(), [7; 64]);
     }
 

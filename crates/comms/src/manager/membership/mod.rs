@@ -49,7 +49,7 @@ pub(crate) enum Input {
     LinkUp { link: Arc<Link>, instance: Instance },
     LinkLost { link: Arc<Link>, reason: Reason },
     LinkEnded { link: Arc<Link>, verdict: LinkVerdict, reason: Reason },
-    Protocol { link: Arc<Link>, message: Box<Message> },
+    Protocol { link: Arc<Link>, message: Message },
     Introduce { to: Uid },
     Learned { uid: Uid, place: Place },
     Leave,
@@ -195,7 +195,7 @@ impl Registrar {
                     self.membership.link_ended(now, &link.peer, instance, reason, verdict);
                 }
             }
-            Input::Protocol { link, message } => self.take_message(&link, *message),
+            Input::Protocol { link, message } => self.take_message(&link, message),
             Input::Introduce { to } => self.membership.introduce(&to),
             Input::Learned { uid, place } => {
                 let monitor = Uid::new(Uid::MONITOR).expect("the monitor's uid is one");
