@@ -17,7 +17,7 @@ use mosaic_proto::wire::{Command, Item, Lane, Outgoing, Ready, Refusal, RefusalC
 use mosaic_proto::{Instance, Reason, Session, Time};
 
 pub use message::{Shape, incoming, reply_to};
-pub use side::{Ended, Heard, Side, Told};
+pub use side::{Borrower, Ended, Heard, Side, Told};
 use wire::{End, Phase, Wire};
 
 /// The side whose uid is smaller, and the other.
@@ -182,6 +182,16 @@ impl Pair {
         let open = self.sides[side].heard.iter().filter(|heard| heard.wants_reply && !heard.answered);
         let tags: Vec<u64> = open.map(|heard| heard.tag).collect();
         tags.into_iter().for_each(|tag| self.reply(side, tag, 8));
+    }
+
+    pub fn lend_to_others(&mut self, side: usize) {
+        self.sides[side].lend_to_others();
+        self.settle();
+    }
+
+    pub fn others_give_back(&mut self, side: usize) {
+        self.sides[side].others_give_back();
+        self.settle();
     }
 
     pub fn leave(&mut self, side: usize) {
