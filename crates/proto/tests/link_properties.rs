@@ -22,23 +22,80 @@ use proptest::prelude::*;
 /// One thing that happens to one side, or on its way to the other.
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    Send { side: usize, size: usize },
-    Call { side: usize, size: usize, deadline: Option<u64> },
-    Express { side: usize, size: usize, reply: bool },
-    Cancel { side: usize, back: usize },
-    Withdraw { side: usize, back: usize },
-    Consume { side: usize, count: usize },
-    Reply { side: usize, back: usize, size: usize },
-    Handlers { side: usize, consumes: bool, answers: bool },
-    Cut { lane: usize, arriving: [usize; 2] },
-    CutBoth { arriving: [usize; 2] },
-    Pause { lane: usize, side: usize },
+    Send {
+        side: usize,
+        size: usize,
+    },
+    Call {
+        side: usize,
+        size: usize,
+        deadline: Option<u64>,
+    },
+    Express {
+        side: usize,
+        size: usize,
+        reply: bool,
+    },
+    Cancel {
+        side: usize,
+        back: usize,
+    },
+    Withdraw {
+        side: usize,
+        back: usize,
+    },
+    Consume {
+        side: usize,
+        count: usize,
+    },
+    Reply {
+        side: usize,
+        back: usize,
+        size: usize,
+    },
+    Handlers {
+        side: usize,
+        consumes: bool,
+        answers: bool,
+    },
+    Cut {
+        lane: usize,
+        arriving: [usize; 2],
+    },
+    CutBoth {
+        arriving: [usize; 2],
+    },
+    Pause {
+        lane: usize,
+        side: usize,
+    },
     Resume,
-    Dials { side: usize, fate: Fate, delay: u64 },
-    Delay { side: usize, delay: u64 },
-    Wait { milliseconds: u64 },
-    StandStill { side: usize, milliseconds: u64 },
-    Connect { side: usize },
+    Dials {
+        side: usize,
+        fate: Fate,
+        delay: u64,
+    },
+    Delay {
+        side: usize,
+        delay: u64,
+    },
+    Wait {
+        milliseconds: u64,
+    },
+    StandStill {
+        side: usize,
+        milliseconds: u64,
+    },
+    Connect {
+        side: usize,
+    },
+    /// The context's other links take most of its budget, or give it back.
+    Borrow {
+        side: usize,
+    },
+    GiveBack {
+        side: usize,
+    },
 }
 
 fn side() -> impl Strategy<Value = usize> {
@@ -77,6 +134,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (400_u64..6000).prop_map(|milliseconds| Step::Wait { milliseconds }),
         1 => (side(), 0_u64..6000).prop_map(|(side, milliseconds)| Step::StandStill { side, milliseconds }),
         1 => side().prop_map(|side| Step::Connect { side }),
+        1 => side().prop_map(|side| Step::Borrow { side }),
+        2 => side().prop_map(|side| Step::GiveBack { side }),
     ]
 }
 
@@ -132,6 +191,8 @@ fn take(pair: &mut Pair, step: Step) {
             pair.stand_still(side, Duration::from_millis(milliseconds));
         }
         Step::Connect { side } => pair.connect(side),
+        Step::Borrow { side } => pair.lend_to_others(side),
+        Step::GiveBack { side } => pair.others_give_back(side),
     }
 }
 
@@ -148,6 +209,7 @@ fn recover(pair: &mut Pair) {
     }
     for _ in 0..10 {
         for side in [A, B] {
+            pair.others_give_back(side);
             pair.consume_oldest(side, usize::MAX);
             pair.answer_all(side);
         }

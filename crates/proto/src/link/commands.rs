@@ -38,6 +38,7 @@ impl Commands {
 
     /// Takes a WANT of `bytes` back. It is said once more before, as it may have been lost with its connection.
     pub(super) fn retract(&mut self, class: Class, bytes: u64) {
+        self.wants[class.index()].take_if(|want| *want == bytes);
         self.retractions[class.index()] = Some(bytes);
     }
 

@@ -54,6 +54,13 @@ struct Sent {
     lost: bool,
 }
 
+/// Who waits for the budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Borrower {
+    Link,
+    Others,
+}
+
 pub struct Side {
     pub link: Link<u64, Vec<u8>>,
     pub instance: Instance,
@@ -72,7 +79,10 @@ pub struct Side {
     pub too_large_replies: Vec<(u64, u64)>,
     pub violations: Vec<String>,
     pub refusals: Vec<RefusalCode>,
-    pub budget: Budget<()>,
+    pub budget: Budget<Borrower>,
+    /// What the context's other links have of the budget, or wait for, by class.
+    others: [u64; 2],
+    others_wait: [bool; 2],
     capacity: u64,
     reserved: [u64; 2],
     sent: BTreeMap<u64, Sent>,
@@ -115,6 +125,8 @@ impl Side {
             refusals: Vec::new(),
             budget: Budget::new(budget),
             capacity: budget,
+            others: [0; 2],
+            others_wait: [false; 2],
             reserved: [0; 2],
             sent: BTreeMap::new(),
             in_session: false,
@@ -210,10 +222,7 @@ impl Side {
             Event::Reserve { class, bytes, essential } => self.reserve(class, bytes, essential),
             Event::Release { class, bytes } => {
                 self.reserved[class.index()] -= bytes;
-                for ((), bytes) in self.budget.release(class, bytes) {
-                    self.reserved[class.index()] += bytes;
-                    self.link.reserved(class, bytes, true);
-                }
+                self.give_back(class, bytes);
             }
             Event::ReplyTooLarge { request, session, cost, limit } => {
                 self.too_large_replies.push((cost, limit));
@@ -270,9 +279,47 @@ impl Side {
             }
         } else if bytes > self.budget.largest() {
             self.link.denied(class, self.budget.largest());
-        } else if self.budget.reserve_or_wait(class, bytes, ()) {
+        } else if self.budget.reserve_or_wait(class, bytes, Borrower::Link) {
             self.reserved[class.index()] += bytes;
             self.link.reserved(class, bytes, true);
+        }
+    }
+
+    fn give_back(&mut self, class: Class, bytes: u64) {
+        for (who, bytes) in self.budget.release(class, bytes) {
+            match who {
+                Borrower::Others => {
+                    self.others[class.index()] = bytes;
+                    self.others_wait[class.index()] = false;
+                }
+                Borrower::Link => {
+                    self.reserved[class.index()] += bytes;
+                    self.link.reserved(class, bytes, true);
+                }
+            }
+        }
+    }
+
+    /// The context's other links take most of the budget as soon as they can.
+    pub fn lend_to_others(&mut self) {
+        let most = self.budget.largest();
+        for class in Class::ALL {
+            let index = class.index();
+            if self.others[index] > 0 || self.others_wait[index] {
+                continue;
+            }
+            if self.budget.reserve_or_wait(class, most, Borrower::Others) {
+                self.others[index] = most;
+            } else {
+                self.others_wait[index] = true;
+            }
+        }
+    }
+
+    pub fn others_give_back(&mut self) {
+        for class in Class::ALL {
+            let bytes = std::mem::take(&mut self.others[class.index()]);
+            self.give_back(class, bytes);
         }
     }
 
@@ -284,8 +331,11 @@ impl Side {
             assert!(progress.acknowledged <= progress.sent && progress.sent <= progress.accepted);
         }
         assert_eq!(self.link.reservations(), self.reserved, "what was lent is known to the link");
-        assert!(self.reserved.iter().all(|&bytes| bytes <= self.capacity / 2), "more was lent than there is");
-        assert_eq!(self.budget.lent(), self.lent());
+        assert!(
+            self.reserved.iter().zip(self.others).all(|(ours, others)| ours + others <= self.capacity / 2),
+            "more was lent than there is"
+        );
+        assert_eq!(self.budget.lent(), self.lent() + self.others.iter().sum::<u64>());
     }
 
     /// What was passed on here is a prefix of what the peer has sent, but for what was given up; each once.
