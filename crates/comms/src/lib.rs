@@ -1,4 +1,62 @@
 //! Mosaic comms connects the runtimes of a parallel program and passes messages between them.
+//!
+//! A *runtime* is a process, or a part of one, with a name: `monitor`, `head`, `worker:0:3`. It has methods that the
+//! others may call. Its [`CommsManager`] binds an address, joins the network at the monitor, connects to the others when
+//! they are needed, and carries calls, results, arrays and errors.
+//!
+//! # First program
+//!
+//! ```
+//! use mosaic_comms::{CommsManager, Config, Methods, kwargs};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let here = Config::default().address("127.0.0.1");
+//! let monitor = CommsManager::start("monitor", Methods::new(), here.clone()).await?;
+//! let methods = Methods::new()
+//!     .method("add", |args, _call| async move { Ok(args.get::<f64>("a")? + args.get::<f64>("b")?) });
+//! let joining = here.monitor(monitor.address(), monitor.port());
+//! let worker = CommsManager::start("worker:0", methods, joining).await?;
+//! monitor.wait_for("worker:0").await?;
+//! let sum: f64 = monitor.send_recv("worker:0", "add", kwargs! { a: 1, b: 2 }).await?;
+//! assert_eq!(sum, 3.0);
+//! worker.stop().await;
+//! monitor.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Vocabulary
+//!
+//! | word | meaning |
+//! |---|---|
+//! | runtime | an endpoint of the network; the async executor is always called *executor* |
+//! | [uid](Uid) | its name; `monitor` is the one that everybody meets at |
+//! | [instance](Instance) | one life of a uid: whoever is started anew is another one |
+//! | message | method, arguments and, for a call, the wish for a reply |
+//! | hand, shake | the two halves of the handshake; a shake carries the topology |
+//! | [topology](Topology) | who is in the network, and where |
+//! | connected | in our topology |
+//! | shaken | known through a handshake, or vouched for by one or by the monitor |
+//! | link | what joins two runtimes: two lanes, each a connection |
+//! | session | one unbroken conversation over a link; it survives dropped connections |
+//! | foreign | a peer that speaks plain ZeroMQ |
+//!
+//! # Where to look
+//!
+//! - Being in a network: [`CommsManager`], with [`Config`] and [`Security`] for how, and [`Context`] for what several
+//!   managers of a process share.
+//! - Being called: [`Methods`] for closures, [`Runtime`] for types of one's own, [`Call`] for who calls and how long it
+//!   waits, [`Args`] for the arguments.
+//! - Calling: [`CommsManager::send`] one way, [`CommsManager::send_recv`] for a result, [`kwargs!`] or any struct for the
+//!   arguments, [`Reply`] for a result that is awaited later.
+//! - Large data: [`Array`] and [`Blob`], which travel without being copied.
+//! - Who is there: [`CommsManager::wait_for`], [`CommsManager::events`], [`CommsManager::topology`].
+//! - What can go wrong: [`CallError`], which says by [`CallError::execution`] whether a request has run, and
+//!   [`RemoteError`], an error of a handler elsewhere.
+//!
+//! Every async method that waits has a twin named `blocking_*` for plain threads. Who may connect, and what is not
+//! protected, is said at [`Security`].
 
 #![forbid(unsafe_code)]
 
@@ -48,3 +106,8 @@ pub use msgpack::Malformed;
 pub use out_of_band::{EXT_ARRAY, EXT_BYTES};
 pub use pool::{ALIGNMENT, Buffer, DEFAULT_KEEP, Pool, Received};
 pub use runtime::{Call, HandlerResult, Handling, Methods, Runtime};
+
+/// The programs of README.md are run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -1,5 +1,5 @@
 //! The rules of Markdown files: links lead somewhere, the changelog takes what is unreleased, decision records have
-//! their parts.
+//! their parts, the map of the house shows what is there.
 
 use std::path::Path;
 
@@ -11,6 +11,9 @@ pub(super) const RECORDS: &str = "docs/decisions/";
 /// Lines of a decision record at most: one page.
 const MAX_RECORD: usize = 60;
 
+/// The map of the house: every path that it names exists.
+const MAP: &str = "ARCHITECTURE.md";
+
 const RECORD_PARTS: &[&str] = &["Context", "Decision", "Measured", "Consequences"];
 
 /// All findings in a Markdown file.
@@ -18,6 +21,9 @@ pub(super) fn check(workspace: &Path, path: &str, text: &str) -> Vec<Finding> {
     let mut findings = links(workspace, path, text);
     if path == "CHANGELOG.md" && !text.lines().any(|line| line == "## [Unreleased]") {
         findings.push(Finding::new(path, 1, "no `## [Unreleased]` section"));
+    }
+    if path == MAP {
+        findings.extend(named_paths(workspace, path, text));
     }
     match path.strip_prefix(RECORDS) {
         Some(name) if name != "README.md" => findings.extend(record(path, name, text)),
@@ -62,6 +68,26 @@ fn number(name: &str) -> Option<&str> {
     let (number, title) = name.strip_suffix(".md")?.split_once('-')?;
     let is_number = number.len() == 4 && number.bytes().all(|byte| byte.is_ascii_digit());
     (is_number && !title.is_empty()).then_some(number)
+}
+
+/// The paths that stand as code and are not there. A path has a slash or the name of a file that we write, and nothing
+/// that a path of ours would not have; it begins at the root of the repository.
+fn named_paths(workspace: &Path, path: &str, text: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        for name in line.split('`').skip(1).step_by(2).filter(|name| is_path(name)) {
+            if !workspace.join(name).exists() {
+                findings.push(Finding::new(path, index + 1, format!("there is no `{name}`")));
+            }
+        }
+    }
+    findings
+}
+
+fn is_path(code: &str) -> bool {
+    let is_file = [".rs", ".md", ".toml", ".txt"].iter().any(|ending| code.ends_with(ending));
+    let plain = code.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte));
+    plain && (is_file || code.contains('/'))
 }
 
 fn links(workspace: &Path, path: &str, text: &str) -> Vec<Finding> {
@@ -130,6 +156,15 @@ mod tests {
         let text = "[a](../Cargo.toml) [b](https://example.org/x) [c](#part) [d](../xtask/src/main.rs#L1)";
         assert_eq!(found("docs/a.md", text), []);
         assert_eq!(found("a.md", "`[x](no.md)`\n```\n[x](no.md)\n```\n"), []);
+    }
+
+    #[test]
+    fn path_on_the_map_that_is_not_there_is_found() {
+        let text =
+            "`xtask/src/main.rs` and `xtask/src/`\n`xtask/no/` `no.md` `Arc<no/type>` `a call` `send_recv`";
+        let none = |name: &str| (2, format!("there is no `{name}`"));
+        assert_eq!(found("ARCHITECTURE.md", text), [none("xtask/no/"), none("no.md")]);
+        assert_eq!(found("docs/a.md", text), []);
     }
 
     #[test]

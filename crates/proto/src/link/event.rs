@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+#[cfg(doc)]
+use super::Link;
 use super::{ConnectionId, Execution};
 use crate::Reason;
 use crate::Session;

@@ -8,10 +8,10 @@
 //!                  READY  properties, see `ready`         ERROR  reason, see `refusal`
 //!                  PING   ttl, 2 bytes; context           PONG   context, 0 to 16 bytes
 //!                  ACK    [lane, received, consumed requests, consumed replies, window requests, window replies]
-//!                  WANT   [class, bytes]                  HEART  []
+//!                  WANT   [class, bytes]                  DENY   [class, limit]
 //!                  BEAT   [lag in ms, received on control, received on data, paused]
 //!                  LEAVE  [reason, last on control, last on data]
-//!                  CANCEL [id, after]                     DATA   []
+//!                  CANCEL [id, after]                     DATA   []              HEART  []
 //! ```
 //! Bodies in brackets are MessagePack arrays; a newer minor version may append elements, which are skipped.
 

@@ -81,6 +81,8 @@ fn command(name: &str) -> Option<Command> {
         "pong" => Command::Pong { context: vec![1, 2, 3, 4] },
         "ack" => Command::Ack(ack),
         "want" => Command::Want { class: Class::Requests, bytes: 0x0400_00b0 },
+        "deny" => Command::Deny { class: Class::Requests, limit: 0x0400_0000 },
+        "deny-nothing" => Command::Deny { class: Class::Requests, limit: 0 },
         "heart" => Command::Heart,
         "beat" => Command::Beat(beat),
         "leave" => Command::Leave { reason: "done".into(), last: [7, 200] },

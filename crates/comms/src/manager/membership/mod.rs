@@ -18,8 +18,8 @@ use tracing::{debug, info};
 
 use self::program::tell_program;
 use self::wire::{
-    WireConnect, WireDisconnect, WireHand, WireNews, WirePlace, WireRaised, WireShake, WireWho,
-    read_endpoint, read_network, read_news, read_place, wire_place, write_network,
+    WireConnect, WireDisconnect, WireHand, WirePlace, WireRaised, WireShake, WireWho, read_endpoint,
+    read_network, read_news, read_place, wire_place, write_network, write_news,
 };
 use super::Shared;
 use super::draft::send_unasked;
@@ -388,14 +388,7 @@ fn send_notice(shared: &Arc<Shared>, to: &Uid, notice: &Notice) {
             let shake = WireShake { network: write_network(network), last: *part == Part::Last };
             ("shake", encode_value(&shake))
         }
-        Notice::News(news) => {
-            let gone = news.gone.iter().map(|(uid, instance, reason)| {
-                let (code, detail) = reason.to_wire();
-                (uid.to_string(), instance.to_string(), code, detail)
-            });
-            let wire = WireNews { gone: gone.collect(), joined: write_network(&news.joined) };
-            ("news", encode_value(&wire))
-        }
+        Notice::News(news) => ("news", write_news(news)),
     };
     if let Ok(args) = encoded {
         send_unasked(shared, to, method, &args);
