@@ -90,6 +90,7 @@ impl Shared {
         // A computation cannot be interrupted, and is not waited for beyond the time that draining had.
         let _ = timeout_at(deadline.max(Instant::now() + GOODBYE_WITHIN), self.handlers.wait()).await;
         self.tasks.wait().await;
+        self.events.lock().take();
         self.phase.send_replace(Phase::Stopped);
         self.changed.notify_waiters();
     }
