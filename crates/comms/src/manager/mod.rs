@@ -431,6 +431,9 @@ impl Shared {
 
     /// A one-way message of `peer` failed here: it is told.
     pub(crate) fn report_failure(self: &Arc<Self>, peer: &Uid, error: &RemoteError) {
+        if *peer == self.uid {
+            return self.emit(Event::Failed { uid: peer.clone(), error: Box::new(error.clone()) });
+        }
         draft::send_exception(self, peer, error);
     }
 

@@ -90,7 +90,6 @@ impl Shared {
         // A computation cannot be interrupted, and is not waited for beyond the time that draining had.
         let _ = timeout_at(deadline.max(Instant::now() + GOODBYE_WITHIN), self.handlers.wait()).await;
         self.tasks.wait().await;
-        self.events.lock().take();
         self.phase.send_replace(Phase::Stopped);
         self.changed.notify_waiters();
     }
@@ -120,6 +119,7 @@ impl Shared {
         self.links.write().clear();
         self.own.close();
         self.over.cancel();
+        self.events.lock().take();
         self.phase.send_if_modified(|phase| {
             let running = *phase < Phase::Stopping;
             if running {
