@@ -344,7 +344,7 @@ impl Caller {
             wants_reply: envelope.wants_reply,
             delimited: message.delimited(),
             deadline: None,
-            cancelled: CancellationToken::new(),
+            cancelled: message.origin.given_up(),
             origin: Some(message.origin.clone()),
             write,
         }
@@ -353,7 +353,7 @@ impl Caller {
     fn wants_it(&self, id: u64) -> bool {
         match &self.origin {
             Some(Origin::Link { link, express: false, .. }) => link.inbox.start(id),
-            _ => true,
+            _ => !self.cancelled.is_cancelled(),
         }
     }
 

@@ -125,7 +125,7 @@ impl Shared {
             for message in kept {
                 match message.origin.clone() {
                     Origin::Link { link, .. } => link.inbox.dispatch(self, message),
-                    Origin::Own(_) => self.own.dispatch(self, message),
+                    Origin::Own { .. } => self.own.dispatch(self, message),
                 }
             }
             std::mem::replace(&mut state.listening, true)
