@@ -93,6 +93,9 @@ impl CommsManager {
             if intake.is_listening() {
                 return Err(RecvError::Listening);
             }
+            if *phase.borrow_and_update() == Phase::Stopped {
+                return Err(RecvError::Stopped);
+            }
             if let Some(message) = intake.pop() {
                 return Ok((message.sender.clone(), message));
             }
