@@ -30,6 +30,9 @@ use crate::runtime::{Call, HandlerResult, Handling};
 /// Requests that a dispatcher takes before the replies to them are written at the latest.
 const BATCH: usize = 64;
 
+/// Messages of one peer beyond which express ones are refused as long as nobody takes them: no window bounds those.
+pub(crate) const HELD: usize = 4096;
+
 tokio::task_local! {
     /// How deep the handler that runs now is nested: calls that it makes are one deeper.
     static DEPTH: u8;
@@ -81,8 +84,10 @@ impl Inbox {
             // The end of the link answers what comes now.
         } else if gate.open {
             self.pass_on(shared, message);
-        } else {
+        } else if gate.held.len() < HELD || !message.envelope().express {
             gate.held.push_back(message);
+        } else {
+            refuse(shared, &message);
         }
     }
 
@@ -95,8 +100,10 @@ impl Inbox {
 
     /// To those who pull messages, or to the dispatcher. The gate stays locked meanwhile, which keeps the order.
     fn pass_on(&self, shared: &Arc<Shared>, message: Message) {
-        if let Some(message) = shared.intake.keep(message) {
-            self.dispatch(shared, message);
+        match shared.intake.keep(shared, message) {
+            Some(message) if message.envelope().express => serve_apart(shared, message),
+            Some(message) => self.dispatch(shared, message),
+            None => {}
         }
     }
 
@@ -177,6 +184,16 @@ async fn run(shared: Arc<Shared>, mut turns: mpsc::UnboundedReceiver<Turn>) {
     }
 }
 
+/// Answers a message for which there is no room, from the executor: whoever found none holds a lock.
+pub(crate) fn refuse(shared: &Arc<Shared>, message: &Message) {
+    let mut caller = Caller::of(shared, message, Write::Pump);
+    shared.handlers.spawn_on(async move { caller.fail(overloaded()) }, &shared.executor);
+}
+
+fn overloaded() -> RemoteError {
+    RemoteError::new(RemoteError::OVERLOADED, "too many handlers run already")
+}
+
 /// Serves a message on the executor without order.
 pub(crate) fn serve_apart(shared: &Arc<Shared>, message: Message) {
     let task = shared.clone();
@@ -202,7 +219,7 @@ pub(crate) async fn serve(shared: &Arc<Shared>, message: Message, write: Write) 
     }
     match permit {
         Ok(permit) => start(shared, message, caller, permit).await,
-        Err(()) => caller.fail(RemoteError::new(RemoteError::OVERLOADED, "too many handlers run already")),
+        Err(()) => caller.fail(overloaded()),
     }
 }
 

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::reply::{Cancel, Reply, Waiting};
 use super::{CommsManager, Phase, Shared};
-use crate::dispatch::{depth_of_requests, serve_apart};
+use crate::dispatch::depth_of_requests;
 use crate::encode::{EncodeError, Encoded, encode_value};
 use crate::error::{CallError, RemoteError, TrySendError, TrySendReason};
 use crate::kwargs::IntoArgs;
@@ -227,11 +227,7 @@ impl Draft {
         let given_up = CancellationToken::new();
         let origin = Origin::Own { ticket: Arc::new(Mutex::new(ticket)), given_up: given_up.clone() };
         let message = Message::new(self.shared().uid.clone(), incoming, args.buffers, origin);
-        if self.express {
-            serve_apart(self.shared(), message);
-        } else {
-            self.shared().send_to_self(message);
-        }
+        self.shared().send_to_self(message);
         Ok(given_up)
     }
 

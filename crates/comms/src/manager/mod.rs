@@ -422,8 +422,6 @@ impl Shared {
         if membership::is_protocol(message.envelope().method) {
             message.origin.consumed(message.cost());
             self.inform(Input::Protocol { link: link.clone(), message });
-        } else if message.envelope().express {
-            crate::dispatch::serve_apart(self, message);
         } else {
             link.inbox.receive(self, message);
         }

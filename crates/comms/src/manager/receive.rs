@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::{CommsManager, Phase, Shared};
-use crate::dispatch::serve;
+use crate::dispatch::{HELD, refuse, serve, serve_apart};
 use crate::error::RecvError;
 use crate::link::Write;
 use crate::message::{Message, Origin};
@@ -30,10 +30,15 @@ struct State {
 
 impl Intake {
     /// Keeps a message for those who pull; it comes back if the listening loop runs.
-    pub(crate) fn keep(&self, message: Message) -> Option<Message> {
+    pub(crate) fn keep(&self, shared: &Arc<Shared>, message: Message) -> Option<Message> {
         let mut state = self.state.lock();
         if state.listening {
             return Some(message);
+        }
+        if message.envelope().express && state.kept.len() >= HELD {
+            drop(state);
+            refuse(shared, &message);
+            return None;
         }
         state.kept.push_back(message);
         drop(state);
@@ -127,6 +132,7 @@ impl Shared {
             let kept = std::mem::take(&mut state.kept);
             for message in kept {
                 match message.origin.clone() {
+                    Origin::Link { express: true, .. } => serve_apart(self, message),
                     Origin::Link { link, .. } => link.inbox.dispatch(self, message),
                     Origin::Own { .. } => self.own.dispatch(self, message),
                 }

@@ -35,7 +35,10 @@ pub struct Reply<R> {
 
 #[derive(Debug)]
 pub(super) enum Waiting {
-    Link { outcome: oneshot::Receiver<Outcome<Buffer>>, cancel: Cancel },
+    Link {
+        outcome: oneshot::Receiver<Outcome<Buffer>>,
+        cancel: Cancel,
+    },
     Own {
         reply: oneshot::Receiver<OwnReply>,
         timer: Option<Pin<Box<tokio::time::Sleep>>>,
