@@ -33,6 +33,9 @@ const BATCH: usize = 64;
 /// The method by which a peer stops this runtime, once what it sent before has been started.
 const STOP: &str = "stop";
 
+/// Messages of one peer beyond which express ones are refused as long as nobody takes them: no window bounds those.
+pub(crate) const HELD: usize = 4096;
+
 tokio::task_local! {
     /// How deep the handler that runs now is nested: calls that it makes are one deeper.
     static DEPTH: u8;
@@ -84,8 +87,10 @@ impl Inbox {
             // The end of the link answers what comes now.
         } else if gate.open {
             self.pass_on(shared, message);
-        } else {
+        } else if gate.held.len() < HELD || !message.envelope().express {
             gate.held.push_back(message);
+        } else {
+            refuse(shared, &message);
         }
     }
 
@@ -98,8 +103,10 @@ impl Inbox {
 
     /// To those who pull messages, or to the dispatcher. The gate stays locked meanwhile, which keeps the order.
     fn pass_on(&self, shared: &Arc<Shared>, message: Message) {
-        if let Some(message) = shared.intake.keep(message) {
-            self.dispatch(shared, message);
+        match shared.intake.keep(shared, message) {
+            Some(message) if message.envelope().express => serve_apart(shared, message),
+            Some(message) => self.dispatch(shared, message),
+            None => {}
         }
     }
 
@@ -212,6 +219,16 @@ impl Taken {
     }
 }
 
+/// Answers a message for which there is no room, from the executor: whoever found none holds a lock.
+pub(crate) fn refuse(shared: &Arc<Shared>, message: &Message) {
+    let mut caller = Caller::of(shared, message, Write::Pump);
+    shared.handlers.spawn_on(async move { caller.fail(overloaded()) }, &shared.executor);
+}
+
+fn overloaded() -> RemoteError {
+    RemoteError::new(RemoteError::OVERLOADED, "too many handlers run already")
+}
+
 /// Serves an express message on the executor, without order. From now on its caller can cancel it.
 pub(crate) fn serve_apart(shared: &Arc<Shared>, message: Message) {
     let mut caller = Caller::of(shared, &message, Write::Now);
@@ -239,7 +256,7 @@ async fn serve_for(shared: &Arc<Shared>, message: Message, mut caller: Caller) {
     }
     match permit {
         Ok(permit) => start(shared, message, caller, permit).await,
-        Err(()) => caller.fail(RemoteError::new(RemoteError::OVERLOADED, "too many handlers run already")),
+        Err(()) => caller.fail(overloaded()),
     }
 }
 
@@ -384,7 +401,7 @@ impl Caller {
             wants_reply: envelope.wants_reply,
             delimited: message.delimited(),
             deadline: None,
-            cancelled: Cancelled::default(),
+            cancelled: message.origin.given_up(),
             registered: false,
             origin: Some(message.origin.clone()),
             write,

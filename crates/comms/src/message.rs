@@ -8,6 +8,7 @@ use mosaic_proto::{Session, Uid};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::args::Args;
 use crate::decode::DecodeError;
@@ -16,6 +17,7 @@ use crate::encode::Encoded;
 use crate::error::RemoteError;
 use crate::link::{Link, Write};
 use crate::pool::{Buffer, Received};
+use crate::runtime::Cancelled;
 
 /// A message that was received and has not been handled.
 pub struct Message {
@@ -36,8 +38,11 @@ pub(crate) enum Origin {
         session: Session,
         express: bool,
     },
-    /// From this very runtime; the ticket is taken by the reply.
-    Own(Arc<Mutex<Option<oneshot::Sender<OwnReply>>>>),
+    /// From this very runtime; the ticket is taken by the reply, the token cancelled by a caller who gives up.
+    Own {
+        ticket: Arc<Mutex<Option<oneshot::Sender<OwnReply>>>>,
+        given_up: CancellationToken,
+    },
 }
 
 /// The reply to a message that a runtime sent to itself: nothing of it was encoded for a wire.
@@ -115,7 +120,7 @@ impl fmt::Debug for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Origin::Link { .. } => "Link",
-            Origin::Own(_) => "Own",
+            Origin::Own { .. } => "Own",
         })
     }
 }
@@ -128,6 +133,14 @@ impl Origin {
         }
     }
 
+    /// What tells a handler that its caller has given up. A link's is found by the id of the request instead.
+    pub(crate) fn given_up(&self) -> Cancelled {
+        match self {
+            Origin::Link { .. } => Cancelled::default(),
+            Origin::Own { given_up, .. } => Cancelled::from(given_up.clone()),
+        }
+    }
+
     pub(crate) fn reply(self, kind: Kind, id: u64, encoded: Encoded, delimited: bool, write: Write) {
         match self {
             Origin::Link { link, session, .. } => {
@@ -136,7 +149,7 @@ impl Origin {
                     link.reply(write, session, id, outgoing);
                 }
             }
-            Origin::Own(ticket) => {
+            Origin::Own { ticket, .. } => {
                 let Some(ticket) = ticket.lock().take() else { return };
                 let result = match kind {
                     Kind::Error => Err(decode_error(&encoded.body)),

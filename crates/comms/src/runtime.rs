@@ -87,6 +87,12 @@ impl Cancelled {
     }
 }
 
+impl From<CancellationToken> for Cancelled {
+    fn from(token: CancellationToken) -> Cancelled {
+        Cancelled(Arc::new(OnceLock::from(token)))
+    }
+}
+
 impl Call {
     /// Who calls.
     pub fn sender(&self) -> &Uid {

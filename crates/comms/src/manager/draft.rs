@@ -11,10 +11,11 @@ use mosaic_proto::{Reason, Uid};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::reply::{Cancel, Reply, Waiting};
 use super::{CommsManager, Phase, Shared};
-use crate::dispatch::{depth_of_requests, serve_apart};
+use crate::dispatch::depth_of_requests;
 use crate::encode::{EncodeError, Encoded, encode_value};
 use crate::error::{CallError, RemoteError, TrySendError, TrySendReason};
 use crate::kwargs::IntoArgs;
@@ -94,7 +95,7 @@ impl Draft {
         let args = self.take_args()?;
         let link = match self.route().await? {
             Route::Link(link) => link,
-            Route::Own => return self.send_to_self(args, None),
+            Route::Own => return self.send_to_self(args, None).map(drop),
             Route::Departed(_) => {
                 self.shared().dropped.fetch_add(1, Ordering::Relaxed);
                 return Ok(());
@@ -146,9 +147,9 @@ impl Draft {
             Route::Unknown => return Err(self.unknown()),
         };
         let (ticket, reply) = oneshot::channel();
-        self.send_to_self(args, Some(ticket))?;
+        let cancel = self.send_to_self(args, Some(ticket))?.drop_guard();
         let timer = self.deadline.map(|limit| Box::pin(tokio::time::sleep(limit)));
-        Ok(self.reply(peer, Waiting::Own { reply, timer }))
+        Ok(self.reply(peer, Waiting::Own { reply, timer, cancel: Some(cancel) }))
     }
 
     fn call_over<R>(self, link: Arc<Link>, args: &Encoded) -> Result<Reply<R>, CallError> {
@@ -194,7 +195,7 @@ impl Draft {
             Some(Route::Link(link)) => link,
             Some(Route::Own) => {
                 let copy = Encoded { body: args.body.clone(), buffers: args.buffers.clone() };
-                return Ok(self.send_to_self(copy, None)?);
+                return Ok(self.send_to_self(copy, None).map(drop)?);
             }
             Some(Route::Departed(_)) => {
                 self.shared().dropped.fetch_add(1, Ordering::Relaxed);
@@ -210,23 +211,21 @@ impl Draft {
         }
     }
 
+    /// Gives what cancels the handler.
     fn send_to_self(
         &self,
         args: Encoded,
         ticket: Option<oneshot::Sender<OwnReply>>,
-    ) -> Result<(), CallError> {
+    ) -> Result<CancellationToken, CallError> {
         let mut envelope = Vec::new();
         self.envelope(ticket.is_some()).encode(&mut envelope);
         let incoming = Incoming::from_parts(&envelope, &args.body, Vec::new())
             .map_err(|_| self.too_large(self.method.len() as u64, MAX_METHOD))?;
-        let origin = Origin::Own(Arc::new(Mutex::new(ticket)));
+        let given_up = CancellationToken::new();
+        let origin = Origin::Own { ticket: Arc::new(Mutex::new(ticket)), given_up: given_up.clone() };
         let message = Message::new(self.shared().uid.clone(), incoming, args.buffers, origin);
-        if self.express {
-            serve_apart(self.shared(), message);
-        } else {
-            self.shared().send_to_self(message);
-        }
-        Ok(())
+        self.shared().send_to_self(message);
+        Ok(given_up)
     }
 
     /// Where the message goes, as far as is known here; `None` if the monitor should be asked.

@@ -127,7 +127,8 @@ pub(crate) struct Shared {
     changed: Notify,
     membership: mpsc::UnboundedSender<Input>,
     unstarted_membership: Mutex<Option<mpsc::UnboundedReceiver<Input>>>,
-    events: broadcast::Sender<Event>,
+    /// Taken out by the stop, which ends everybody's stream.
+    events: Mutex<Option<broadcast::Sender<Event>>>,
     own: Inbox,
     dropped: AtomicU64,
     span: Span,
@@ -188,7 +189,7 @@ impl CommsManager {
             changed: Notify::new(),
             membership,
             unstarted_membership: Mutex::new(Some(inputs)),
-            events: broadcast::Sender::new(EVENTS_KEPT),
+            events: Mutex::new(Some(broadcast::Sender::new(EVENTS_KEPT))),
             own: Inbox::default(),
             dropped: AtomicU64::new(0),
             guard: OnceLock::new(),
@@ -296,7 +297,12 @@ impl CommsManager {
 
     /// What happens in the network from now on.
     pub fn events(&self) -> Events {
-        Events(self.shared.events.subscribe())
+        let events = self.shared.events.lock();
+        Events(
+            events
+                .as_ref()
+                .map_or_else(|| broadcast::Sender::new(1).subscribe(), broadcast::Sender::subscribe),
+        )
     }
 
     /// One-way messages and replies that were dropped because their peer had left.
@@ -322,8 +328,10 @@ impl Shared {
     }
 
     pub(crate) fn emit(&self, event: Event) {
-        // Nobody may be listening.
-        let _ = self.events.send(event);
+        if let Some(events) = &*self.events.lock() {
+            // Nobody may be listening.
+            let _ = events.send(event);
+        }
     }
 
     fn inform(&self, input: Input) {
@@ -417,8 +425,6 @@ impl Shared {
         if membership::is_protocol(message.envelope().method) {
             message.origin.consumed(message.cost());
             self.inform(Input::Protocol { link: link.clone(), message });
-        } else if message.envelope().express {
-            crate::dispatch::serve_apart(self, message);
         } else {
             link.inbox.receive(self, message);
         }
@@ -426,6 +432,9 @@ impl Shared {
 
     /// A one-way message of `peer` failed here: it is told.
     pub(crate) fn report_failure(self: &Arc<Self>, peer: &Uid, error: &RemoteError) {
+        if *peer == self.uid {
+            return self.emit(Event::Failed { uid: peer.clone(), error: Box::new(error.clone()) });
+        }
         draft::send_exception(self, peer, error);
     }
 

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::{CommsManager, Phase, Shared};
-use crate::dispatch::serve;
+use crate::dispatch::{HELD, refuse, serve, serve_apart};
 use crate::error::RecvError;
 use crate::link::Write;
 use crate::message::{Message, Origin};
@@ -33,13 +33,18 @@ struct State {
 
 impl Intake {
     /// Keeps a message for those who pull; it comes back if the listening loop runs.
-    pub(crate) fn keep(&self, message: Message) -> Option<Message> {
+    pub(crate) fn keep(&self, shared: &Arc<Shared>, message: Message) -> Option<Message> {
         if self.listening.load(Ordering::Acquire) {
             return Some(message);
         }
         let mut state = self.state.lock();
         if state.listening {
             return Some(message);
+        }
+        if message.envelope().express && state.kept.len() >= HELD {
+            drop(state);
+            refuse(shared, &message);
+            return None;
         }
         state.kept.push_back(message);
         drop(state);
@@ -99,6 +104,9 @@ impl CommsManager {
             if intake.is_listening() {
                 return Err(RecvError::Listening);
             }
+            if *phase.borrow_and_update() == Phase::Stopped {
+                return Err(RecvError::Stopped);
+            }
             if let Some(message) = intake.pop() {
                 return Ok((message.sender.clone(), message));
             }
@@ -132,8 +140,9 @@ impl Shared {
             let kept = std::mem::take(&mut state.kept);
             for message in kept {
                 match message.origin.clone() {
+                    Origin::Link { express: true, .. } => serve_apart(self, message),
                     Origin::Link { link, .. } => link.inbox.dispatch(self, message),
-                    Origin::Own(_) => self.own.dispatch(self, message),
+                    Origin::Own { .. } => self.own.dispatch(self, message),
                 }
             }
             self.intake.listening.store(true, Ordering::Release);

@@ -12,6 +12,7 @@ use mosaic_proto::link::{Execution, Outcome};
 use mosaic_proto::wire::{Incoming, Kind};
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
+use tokio_util::sync::DropGuard;
 
 use super::Shared;
 use crate::decode::decode_value;
@@ -34,8 +35,15 @@ pub struct Reply<R> {
 
 #[derive(Debug)]
 pub(super) enum Waiting {
-    Link { outcome: oneshot::Receiver<Outcome<Buffer>>, cancel: Cancel },
-    Own { reply: oneshot::Receiver<OwnReply>, timer: Option<Pin<Box<tokio::time::Sleep>>> },
+    Link {
+        outcome: oneshot::Receiver<Outcome<Buffer>>,
+        cancel: Cancel,
+    },
+    Own {
+        reply: oneshot::Receiver<OwnReply>,
+        timer: Option<Pin<Box<tokio::time::Sleep>>>,
+        cancel: Option<DropGuard>,
+    },
 }
 
 /// Cancels a call when it is dropped.
@@ -57,8 +65,9 @@ impl Drop for Cancel {
 impl<R> Reply<R> {
     /// Lets the call go on when this is dropped: its result is dropped and counted.
     pub fn detach(mut self) {
-        if let Waiting::Link { cancel, .. } = &mut self.waiting {
-            cancel.armed = false;
+        match &mut self.waiting {
+            Waiting::Link { cancel, .. } => cancel.armed = false,
+            Waiting::Own { cancel, .. } => drop(cancel.take().map(DropGuard::disarm)),
         }
     }
 }
@@ -73,7 +82,7 @@ impl<R: DeserializeOwned> Future for Reply<R> {
                 cancel.armed = false;
                 Poll::Ready(self.conclude(outcome.ok()))
             }
-            Waiting::Own { reply, timer } => {
+            Waiting::Own { reply, timer, .. } => {
                 if let Poll::Ready(reply) = Pin::new(reply).poll(context) {
                     return Poll::Ready(self.conclude_own(reply.ok()));
                 }

@@ -119,6 +119,7 @@ impl Shared {
         self.links.write().clear();
         self.own.close();
         self.over.cancel();
+        self.events.lock().take();
         self.phase.send_if_modified(|phase| {
             let running = *phase < Phase::Stopping;
             if running {
