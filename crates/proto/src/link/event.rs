@@ -1,5 +1,7 @@
 //! What a link has its driver do, what it tells, and what it counts.
 
+#[cfg(doc)]
+use super::Link;
 use super::{ConnectionId, Execution};
 use crate::Reason;
 use crate::Session;
