@@ -15,6 +15,7 @@ mod error;
 mod events;
 mod kwargs;
 mod link;
+pub mod local;
 mod manager;
 mod message;
 mod msgpack;
