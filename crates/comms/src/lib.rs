@@ -73,6 +73,7 @@ mod error;
 mod events;
 mod kwargs;
 mod link;
+pub mod local;
 mod manager;
 mod message;
 mod msgpack;

@@ -20,7 +20,7 @@ use crate::runtime::Runtime;
 /// # Panics
 /// On a thread that runs async tasks: it would stand still, and perhaps wait for itself.
 #[track_caller]
-fn block_on<F: Future>(executor: &Handle, name: &str, future: F) -> F::Output {
+pub(crate) fn block_on<F: Future>(executor: &Handle, name: &str, future: F) -> F::Output {
     // tokio alone knows whether this thread may block, and says so by a panic.
     let may_block =
         catch_unwind(std::panic::AssertUnwindSafe(|| executor.block_on(std::future::ready(())))).is_ok();

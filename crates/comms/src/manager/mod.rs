@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Span;
 
+pub(crate) use blocking::block_on;
 pub(crate) use dial::dial;
 pub use receive::Listening;
 pub use reply::Reply;
