@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::StartError;
 use super::birth::Birth;
-use crate::context::{Context, spawn_on};
+use crate::context::Context;
 
 /// How long a worker may take to stop in good order: as long as a manager drains, says goodbye and waits for handlers,
 /// and a margin.
@@ -52,7 +52,7 @@ impl Worker {
         let (order, orders) = watch::channel(Order::Run);
         let (ended, end) = watch::channel(None);
         let worker = Worker { uid, pid: child.id().unwrap_or_default(), order, end };
-        spawn_on(&io, mind(child, lifeline, orders, ended));
+        drop(io.spawn(mind(child, lifeline, orders, ended)));
         Ok(worker)
     }
 
