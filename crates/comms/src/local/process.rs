@@ -52,7 +52,12 @@ impl Worker {
         let (order, orders) = watch::channel(Order::Run);
         let (ended, end) = watch::channel(None);
         let worker = Worker { uid, pid: child.id().unwrap_or_default(), order, end };
-        drop(io.spawn(mind(child, lifeline, orders, ended)));
+        // The process outlives every manager: its minder keeps the I/O thread going until it has reaped it.
+        let context = context.clone();
+        drop(io.spawn(async move {
+            mind(child, lifeline, orders, ended).await;
+            drop(context);
+        }));
         Ok(worker)
     }
 
