@@ -96,6 +96,9 @@ impl Inbox {
         let mut gate = self.gate.lock();
         gate.open = true;
         gate.held.drain(..).for_each(|message| self.pass_on(shared, message));
+        if gate.closed {
+            self.end_dispatcher();
+        }
     }
 
     /// To those who pull messages, or to the dispatcher. The gate stays locked meanwhile, which keeps the order.
@@ -128,15 +131,21 @@ impl Inbox {
         }
     }
 
-    /// Lets the dispatcher end once it has started what is queued.
+    /// Takes nothing more. What was taken is started still, also what waits until its sender has been announced.
     pub(crate) fn close(&self) {
-        let held = {
-            let mut gate = self.gate.lock();
-            gate.closed = true;
-            // A message refers to its link, which would keep itself alive by what it holds.
-            std::mem::take(&mut gate.held)
-        };
+        self.gate.lock().closed = true;
+        self.end_dispatcher();
+    }
+
+    /// As [`Inbox::close`], and nothing that is held will be started. A message refers to its link, which would keep
+    /// itself alive by what it holds.
+    pub(crate) fn discard(&self) {
+        self.close();
+        let held = std::mem::take(&mut self.gate.lock().held);
         drop(held);
+    }
+
+    fn end_dispatcher(&self) {
         if let Some(dispatcher) = self.dispatcher.get() {
             // An error means that it has ended.
             let _ = dispatcher.send(Turn::End);
