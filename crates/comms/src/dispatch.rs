@@ -172,15 +172,21 @@ impl Inbox {
 
 async fn run(shared: Arc<Shared>, mut turns: mpsc::UnboundedReceiver<Turn>) {
     let mut batch = Vec::with_capacity(BATCH);
-    while turns.recv_many(&mut batch, BATCH).await > 0 {
+    let mut queue = VecDeque::new();
+    while !queue.is_empty() || turns.recv_many(&mut batch, BATCH).await > 0 {
+        queue.extend(batch.drain(..));
         let mut last: Option<Arc<Link>> = None;
-        for turn in batch.drain(..) {
+        while let Some(turn) = queue.pop_front() {
             match turn {
                 Turn::Serve(message) => {
                     if let Origin::Link { link, .. } = &message.origin {
                         last = Some(link.clone());
                     }
-                    serve(&shared, message, Write::Pump).await;
+                    let permit = match permit_now(&shared, &message) {
+                        Some(permit) => permit,
+                        None => permit_later(&shared, &mut turns, &mut queue).await,
+                    };
+                    serve_with(&shared, message, permit, Write::Pump).await;
                 }
                 Turn::Tell(tell) => drop(tell.send(())),
                 Turn::End => turns.close(),
@@ -191,6 +197,54 @@ async fn run(shared: Arc<Shared>, mut turns: mpsc::UnboundedReceiver<Turn>) {
             Lane::ALL.into_iter().for_each(|lane| link.flush(lane));
         }
     }
+}
+
+type Permit = Result<OwnedSemaphorePermit, ()>;
+
+/// The permission to run, or its refusal; `None` if the message has to wait for it.
+fn permit_now(shared: &Shared, message: &Message) -> Option<Permit> {
+    match shared.running.clone().try_acquire_owned() {
+        Ok(permit) => Some(Ok(permit)),
+        // A nested request must not wait: what runs may wait for it.
+        Err(_) if is_nested(message) || message.envelope().express => Some(Err(())),
+        Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => None,
+    }
+}
+
+/// Waits for the permission to run. Nested requests that come behind are refused meanwhile: what runs may wait for
+/// them, and would never end if they waited behind this one. The others keep their turn.
+async fn permit_later(
+    shared: &Arc<Shared>,
+    turns: &mut mpsc::UnboundedReceiver<Turn>,
+    queue: &mut VecDeque<Turn>,
+) -> Permit {
+    let refuse_nested = |turn| match turn {
+        Turn::Serve(message) if is_nested(&message) => {
+            message.origin.consumed(message.cost());
+            refuse(shared, &message);
+            None
+        }
+        other => Some(other),
+    };
+    let waiting = std::mem::take(queue);
+    queue.extend(waiting.into_iter().filter_map(refuse_nested));
+    let mut permit = std::pin::pin!(shared.running.clone().acquire_owned());
+    loop {
+        let turn = tokio::select! {
+            biased;
+            permit = &mut permit => return permit.map_err(drop),
+            Some(turn) = turns.recv() => turn,
+        };
+        match turn {
+            // What is queued already is started still.
+            Turn::End => turns.close(),
+            other => queue.extend(refuse_nested(other)),
+        }
+    }
+}
+
+fn is_nested(message: &Message) -> bool {
+    message.envelope().depth > 0
 }
 
 /// Answers a message for which there is no room, from the executor: whoever found none holds a lock.
@@ -211,16 +265,15 @@ pub(crate) fn serve_apart(shared: &Arc<Shared>, message: Message) {
 
 /// Starts the handler of one message. Returns once it has been polled once, or waits for its permission to run.
 pub(crate) async fn serve(shared: &Arc<Shared>, message: Message, write: Write) {
-    let envelope = message.envelope();
-    let (depth, id) = (envelope.depth, envelope.id);
-    let permit = match shared.running.clone().try_acquire_owned() {
-        Ok(permit) => Ok(permit),
-        // A nested request must not wait: what runs may wait for it.
-        Err(_) if depth > 0 || envelope.express => Err(()),
-        Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {
-            shared.running.clone().acquire_owned().await.map_err(|_| ())
-        }
+    let permit = match permit_now(shared, &message) {
+        Some(permit) => permit,
+        None => shared.running.clone().acquire_owned().await.map_err(drop),
     };
+    serve_with(shared, message, permit, write).await;
+}
+
+async fn serve_with(shared: &Arc<Shared>, message: Message, permit: Permit, write: Write) {
+    let id = message.envelope().id;
     let mut caller = Caller::of(shared, &message, write);
     message.origin.consumed(message.cost());
     if !caller.wants_it(id) {
