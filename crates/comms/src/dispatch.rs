@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use mosaic_proto::wire::{Body, Codec, Envelope, Incoming, Kind, Outgoing};
 use mosaic_proto::{Session, Uid};
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, TryAcquireError, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, warn};
@@ -99,6 +99,9 @@ impl Inbox {
         let mut gate = self.gate.lock();
         gate.open = true;
         gate.held.drain(..).for_each(|message| self.pass_on(shared, message));
+        if gate.closed {
+            self.end_dispatcher();
+        }
     }
 
     /// To those who pull messages, or to the dispatcher. The gate stays locked meanwhile, which keeps the order.
@@ -131,15 +134,21 @@ impl Inbox {
         }
     }
 
-    /// Lets the dispatcher end once it has started what is queued.
+    /// Takes nothing more. What was taken is started still, also what waits until its sender has been announced.
     pub(crate) fn close(&self) {
-        let held = {
-            let mut gate = self.gate.lock();
-            gate.closed = true;
-            // A message refers to its link, which would keep itself alive by what it holds.
-            std::mem::take(&mut gate.held)
-        };
+        self.gate.lock().closed = true;
+        self.end_dispatcher();
+    }
+
+    /// As [`Inbox::close`], and nothing that is held will be started. A message refers to its link, which would keep
+    /// itself alive by what it holds.
+    pub(crate) fn discard(&self) {
+        self.close();
+        let held = std::mem::take(&mut self.gate.lock().held);
         drop(held);
+    }
+
+    fn end_dispatcher(&self) {
         if let Some(dispatcher) = self.dispatcher.get() {
             // An error means that it has ended.
             let _ = dispatcher.send(Turn::End);
@@ -173,17 +182,25 @@ impl Inbox {
 
 async fn run(shared: Arc<Shared>, mut turns: mpsc::UnboundedReceiver<Turn>) {
     let mut batch = Vec::with_capacity(BATCH);
-    while turns.recv_many(&mut batch, BATCH).await > 0 {
+    let mut queue = VecDeque::new();
+    while !queue.is_empty() || turns.recv_many(&mut batch, BATCH).await > 0 {
+        queue.extend(batch.drain(..));
         let mut taken = Taken::default();
-        let mut left = batch.len();
-        for turn in batch.drain(..) {
-            left -= 1;
+        while let Some(turn) = queue.pop_front() {
             match turn {
                 Turn::Serve(message) => {
+                    let permit = match permit_now(&shared, &message) {
+                        Some(permit) => permit,
+                        None => {
+                            taken.settle();
+                            permit_later(&shared, &mut turns, &mut queue).await
+                        }
+                    };
                     taken.note(&message);
                     // A reply doesn't wait for the handlers behind it, which may compute; the last is written by us.
-                    let write = if left == 0 { Write::Later } else { Write::Pump };
-                    serve(&shared, message, write).await;
+                    let write = if queue.is_empty() { Write::Later } else { Write::Pump };
+                    let caller = Caller::of(&shared, &message, write);
+                    serve_with(&shared, message, caller, permit).await;
                 }
                 Turn::Tell(tell) => drop(tell.send(())),
                 Turn::End => turns.close(),
@@ -219,6 +236,54 @@ impl Taken {
     }
 }
 
+type Permit = Result<OwnedSemaphorePermit, ()>;
+
+/// The permission to run, or its refusal; `None` if the message has to wait for it.
+fn permit_now(shared: &Shared, message: &Message) -> Option<Permit> {
+    match shared.running.clone().try_acquire_owned() {
+        Ok(permit) => Some(Ok(permit)),
+        // A nested request must not wait: what runs may wait for it.
+        Err(_) if is_nested(message) || message.envelope().express => Some(Err(())),
+        Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => None,
+    }
+}
+
+/// Waits for the permission to run. Nested requests that come behind are refused meanwhile: what runs may wait for
+/// them, and would never end if they waited behind this one. The others keep their turn.
+async fn permit_later(
+    shared: &Arc<Shared>,
+    turns: &mut mpsc::UnboundedReceiver<Turn>,
+    queue: &mut VecDeque<Turn>,
+) -> Permit {
+    let refuse_nested = |turn| match turn {
+        Turn::Serve(message) if is_nested(&message) => {
+            message.origin.consumed(message.cost());
+            refuse(shared, &message);
+            None
+        }
+        other => Some(other),
+    };
+    let waiting = std::mem::take(queue);
+    queue.extend(waiting.into_iter().filter_map(refuse_nested));
+    let mut permit = std::pin::pin!(shared.running.clone().acquire_owned());
+    loop {
+        let turn = tokio::select! {
+            biased;
+            permit = &mut permit => return permit.map_err(drop),
+            Some(turn) = turns.recv() => turn,
+        };
+        match turn {
+            // What is queued already is started still.
+            Turn::End => turns.close(),
+            other => queue.extend(refuse_nested(other)),
+        }
+    }
+}
+
+fn is_nested(message: &Message) -> bool {
+    message.envelope().depth > 0
+}
+
 /// Answers a message for which there is no room, from the executor: whoever found none holds a lock.
 pub(crate) fn refuse(shared: &Arc<Shared>, message: &Message) {
     let mut caller = Caller::of(shared, message, Write::Pump);
@@ -243,14 +308,15 @@ pub(crate) async fn serve(shared: &Arc<Shared>, message: Message, write: Write) 
     serve_for(shared, message, caller).await;
 }
 
-async fn serve_for(shared: &Arc<Shared>, message: Message, mut caller: Caller) {
-    let envelope = message.envelope();
-    let permit = match shared.running.clone().try_acquire_owned() {
-        Ok(permit) => Ok(permit),
-        // A nested request must not wait: what runs may wait for it.
-        Err(_) if envelope.depth > 0 || envelope.express => Err(()),
-        Err(_) => shared.running.clone().acquire_owned().await.map_err(|_| ()),
+async fn serve_for(shared: &Arc<Shared>, message: Message, caller: Caller) {
+    let permit = match permit_now(shared, &message) {
+        Some(permit) => permit,
+        None => shared.running.clone().acquire_owned().await.map_err(drop),
     };
+    serve_with(shared, message, caller, permit).await;
+}
+
+async fn serve_with(shared: &Arc<Shared>, message: Message, mut caller: Caller, permit: Permit) {
     if !caller.wants_it() {
         return caller.forget();
     }

@@ -131,7 +131,6 @@ impl Shared {
         deadline: Instant,
         done: impl Fn(&Link) -> bool,
     ) -> Result<(), ConnectError> {
-        let within = deadline - Instant::now();
         loop {
             let mut link_changed = std::pin::pin!(link.changed.notified());
             let mut changed = std::pin::pin!(self.changed.notified());
@@ -150,7 +149,7 @@ impl Shared {
                 }
             };
             if timeout_at(deadline, woken).await.is_err() {
-                return Err(unreachable(link, within));
+                return Err(unreachable(link, self.config.handshake_within));
             }
         }
     }

@@ -113,7 +113,7 @@ impl Shared {
         self.accepting.cancel();
         for link in self.all_links() {
             end(&link, &Reason::Stopped);
-            link.inbox.close();
+            link.inbox.discard();
             link.finish();
         }
         self.links.write().clear();

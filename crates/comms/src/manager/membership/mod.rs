@@ -102,6 +102,7 @@ enum Announcement {
     },
     Refused {
         link: Arc<Link>,
+        instance: Instance,
     },
 }
 
@@ -318,7 +319,7 @@ impl Registrar {
                     info!(peer = %to, %why, "not let in");
                     let link = self.shared.links.read().get(&to).cloned();
                     if let Some(link) = link.filter(|link| link.peer_instance() == Some(instance)) {
-                        self.tell(Announcement::Refused { link });
+                        self.tell(Announcement::Refused { link, instance });
                     }
                     self.end_link(&to, instance, LinkVerdict::Dead, Reason::Replaced { by: instance });
                 }

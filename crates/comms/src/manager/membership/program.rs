@@ -1,6 +1,6 @@
 //! Telling the program who has come and gone: hooks and events, one after the other, on the executor.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mosaic_proto::{Instance, Uid};
@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::Announcement;
 use crate::events::Event;
+use crate::link::Link;
 use crate::manager::Shared;
 
 /// Calls the hooks and emits the events, one after the other, and lets a peer's messages through once it is announced.
@@ -15,36 +16,71 @@ pub(super) async fn tell_program(
     shared: Arc<Shared>,
     mut announcements: mpsc::UnboundedReceiver<Announcement>,
 ) {
-    let mut announced: BTreeSet<(Uid, Instance)> = BTreeSet::new();
     let over = shared.over.clone();
+    let mut program = Program { shared, announced: BTreeSet::new(), held: BTreeMap::new() };
     loop {
         let announcement = tokio::select! {
             biased;
-            () = over.cancelled() => return,
+            () = over.cancelled() => break,
             announcement = announcements.recv() => announcement,
         };
         match announcement {
-            None => return,
-            Some(Announcement::Connected { uid, place }) => {
-                announced.insert((uid.clone(), place.instance));
+            Some(announcement) => program.tell(announcement),
+            None => break,
+        }
+    }
+    while let Ok(announcement) = announcements.try_recv() {
+        if let Announcement::Session { link, .. } = announcement {
+            link.inbox.discard();
+        }
+    }
+    program.held.values().for_each(|link| link.inbox.discard());
+}
+
+/// What the program has been told.
+struct Program {
+    shared: Arc<Shared>,
+    announced: BTreeSet<(Uid, Instance)>,
+    /// The links of those who have not been announced. They may have ended since: what they brought is kept.
+    held: BTreeMap<(Uid, Instance), Arc<Link>>,
+}
+
+impl Program {
+    fn tell(&mut self, announcement: Announcement) {
+        let shared = &self.shared;
+        match announcement {
+            Announcement::Connected { uid, place } => {
+                let life = (uid.clone(), place.instance);
                 guarded(|| shared.runtime.connected(&uid));
-                shared.emit(Event::Connected { uid: uid.clone(), place: place.clone() });
-                let link = shared.links.read().get(&uid).cloned();
-                if let Some(link) = link.filter(|link| link.peer_instance() == Some(place.instance)) {
-                    link.inbox.open(&shared);
+                shared.emit(Event::Connected { uid, place });
+                if let Some(link) = self.held.remove(&life) {
+                    link.inbox.open(shared);
                 }
+                self.announced.insert(life);
             }
-            Some(Announcement::Disconnected { uid, instance, reason }) => {
-                announced.remove(&(uid.clone(), instance));
+            Announcement::Disconnected { uid, instance, reason } => {
+                let life = (uid.clone(), instance);
+                self.announced.remove(&life);
+                if let Some(link) = self.held.remove(&life) {
+                    link.inbox.discard();
+                }
                 guarded(|| shared.runtime.disconnected(&uid, &reason));
                 shared.emit(Event::Disconnected { uid, reason });
             }
-            Some(Announcement::Session { link, instance }) => {
-                if announced.contains(&(link.peer.clone(), instance)) {
-                    link.inbox.open(&shared);
+            Announcement::Session { link, instance } => {
+                let life = (link.peer.clone(), instance);
+                if self.announced.contains(&life) {
+                    link.inbox.open(shared);
+                } else if let Some(before) = self.held.insert(life, link.clone())
+                    && !Arc::ptr_eq(&before, &link)
+                {
+                    before.inbox.discard();
                 }
             }
-            Some(Announcement::Refused { link }) => link.inbox.close(),
+            Announcement::Refused { link, instance } => {
+                self.held.remove(&(link.peer.clone(), instance));
+                link.inbox.discard();
+            }
         }
     }
 }
