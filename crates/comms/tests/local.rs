@@ -2,6 +2,8 @@
 //!
 //! The processes are this program again, told to run one of the tests at the end, which do nothing otherwise.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
+
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
