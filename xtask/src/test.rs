@@ -26,9 +26,11 @@ pub(crate) fn run(filters: &[String]) -> Result<(), String> {
         step(&mut command)
     };
 
+    // Tests run them, and cargo does not build them when it is told which tests to run.
+    let examples = step(&mut cargo(&["build", "--workspace", "--examples"]));
     let tests = with_environment(tests(filters));
     let doctests = with_environment(doctests(filters));
-    let outcomes = [tests, doctests, processes.left_over(), folder.left_over()];
+    let outcomes = [examples, tests, doctests, processes.left_over(), folder.left_over()];
     let failures: Vec<String> = outcomes.into_iter().filter_map(Result::err).collect();
     if failures.is_empty() { Ok(()) } else { Err(format!("test failed:\n  {}", failures.join("\n  "))) }
 }
@@ -42,8 +44,7 @@ fn tests(filters: &[String]) -> Command {
         }
         return command;
     }
-    let mut command =
-        cargo(&["test", "--workspace", "--lib", "--bins", "--tests", "--examples", "--no-fail-fast"]);
+    let mut command = cargo(&["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]);
     command.arg("--").args(filters);
     command
 }

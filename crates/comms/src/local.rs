@@ -184,6 +184,27 @@ impl Network {
         block_on(&executor, "stop", self.stop());
     }
 
+    /// Starts the processes of the workers.
+    async fn fill(
+        &mut self,
+        context: &Context,
+        workers: usize,
+        arguments: &[OsString],
+    ) -> Result<(), StartError> {
+        for number in 0..workers {
+            let uid = Uid::new(&format!("worker:{number}"))?;
+            let birth = Birth { uid, address: ADDRESS.to_owned(), port: self.monitor.port() };
+            self.workers.push(Worker::start(context, birth, arguments.to_vec()).await?);
+        }
+        Ok(())
+    }
+
+    /// Kills the workers, and waits until they are gone.
+    async fn kill(&self) {
+        self.workers.iter().for_each(Worker::kill);
+        join_all(self.workers.iter().map(Worker::ended)).await;
+    }
+
     /// Waits until all workers are in the network, or one of them can't come any more.
     async fn all_joined(&self, within: Duration) -> Result<(), StartError> {
         let of = self.workers.len();
@@ -251,13 +272,15 @@ impl<R: Runtime> Builder<R> {
         let config = config.monitor(ADDRESS, monitor.port());
         let head = CommsManager::start("head", head, config).await.map_err(StartError::Head)?;
         let mut network = Network { monitor, head, workers: Vec::with_capacity(workers) };
-        for number in 0..workers {
-            let uid = Uid::new(&format!("worker:{number}"))?;
-            let birth = Birth { uid, address: ADDRESS.to_owned(), port: network.monitor.port() };
-            network.workers.push(Worker::start(&context, birth, arguments.clone()).await?);
+        let filled = network.fill(&context, workers, &arguments).await;
+        let joined = match filled {
+            Ok(()) => network.all_joined(within).await,
+            Err(error) => Err(error),
+        };
+        if joined.is_err() {
+            network.kill().await;
         }
-        network.all_joined(within).await?;
-        Ok(network)
+        joined.map(|()| network)
     }
 
     /// As [`start`](Builder::start), waiting.

@@ -1,4 +1,5 @@
 //! The synchronous twins: where they work, and where they panic with advice.
+#![allow(clippy::unwrap_used, reason = "a test whose helpers fail has failed")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;

@@ -2,6 +2,8 @@
 //!
 //! The processes are this program again, told to run one of the tests at the end, which do nothing otherwise.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
+
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -19,6 +21,9 @@ const HEAD: &str = "MOSAIC_TEST_HEAD";
 
 /// Says that this program is started as a worker.
 const WORKER: &str = "MOSAIC_LOCAL_WORKER";
+
+/// The exit code of a worker that has lost the network.
+const LOST: i32 = 4;
 
 fn builder(workers: usize, test: &str) -> Builder {
     Network::builder().workers(workers).arguments(["--exact", test, "--nocapture"])
@@ -125,6 +130,15 @@ async fn missing_workers_are_named_at_the_deadline() {
     assert!(error.to_string().contains("worker:0, worker:1"), "{error}");
 }
 
+#[tokio::test]
+async fn workers_end_without_their_monitor() {
+    let network = network(2).await;
+    network.monitor().stop().await;
+    for worker in network.workers() {
+        assert_eq!(timeout(PATIENCE, worker.ended()).await.unwrap().unwrap().code(), Some(LOST));
+    }
+}
+
 #[test]
 fn plain_threads_start_and_stop_a_network() {
     let network = builder(1, "worker_process").blocking_start().unwrap();
@@ -175,7 +189,9 @@ fn methods() -> Methods {
 
 #[test]
 fn worker_process() {
-    worker(|_uid| methods()).unwrap();
+    if worker(|_uid| methods()).is_err() {
+        std::process::exit(LOST);
+    }
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! Construction, addresses, and what a start that fails says.
+#![allow(clippy::unwrap_used, reason = "a test whose helpers fail has failed")]
 
 use std::time::{Duration, Instant};
 

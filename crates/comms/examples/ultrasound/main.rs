@@ -4,21 +4,23 @@
 //! cargo run --release --example ultrasound -- --workers 4 --shots 16 --out shots.png
 //! ```
 //!
-//! `solver` and the files it uses (`stencil`, `border`) are the physics, `model`, `phantom` and `ring` its input,
-//! `picture` and `table` its output.
+//! `main` is the head and its workers: it starts itself again once for each worker. `worker` is what they do, `survey`
+//! hands the shots out. `solver` and the files it uses (`stencil`, `border`) are the physics, `model`, `phantom` and
+//! `ring` its input, `picture` and `table` its output.
 
 mod arguments;
 mod border;
 mod canvas;
 mod colours;
-mod in_process;
 mod model;
 mod phantom;
 mod picture;
 mod ring;
 mod solver;
 mod stencil;
+mod survey;
 mod table;
+mod worker;
 
 use std::error::Error;
 use std::path::Path;
@@ -26,16 +28,19 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use indicatif::ProgressBar;
+use mosaic_comms::local;
 
 use arguments::Arguments;
-use in_process::Work;
 use model::Model;
 use picture::Picture;
 use ring::TRANSDUCERS;
-use solver::{Config, Simulation};
+use solver::Config;
+use survey::Survey;
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
+    // In the process of a worker, this is all that runs.
+    let worker = local::worker(|_uid| worker::methods()).map_err(Into::into);
+    match worker.and_then(|()| run(Arguments::parse())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", chain(&*error));
@@ -44,31 +49,30 @@ fn main() -> ExitCode {
     }
 }
 
+#[tokio::main]
 #[expect(clippy::print_stdout, reason = "the table is this program's output")]
-fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     arguments.check()?;
     if let Some(path) = &arguments.write_phantom {
         return Ok(phantom::phantom()?.write(path)?);
     }
     let model = load(arguments.model.as_deref())?;
     let config = Config::suited(&model, arguments.spacing_in_metres());
-    let transducers = ring::ring(&model, TRANSDUCERS);
-    let simulation = Simulation::new(&model, &transducers, &config)?;
-    let work = Work {
-        simulation: &simulation,
-        transducers: TRANSDUCERS,
+    let survey = Survey {
+        model: &model,
+        config: &config,
         shots: arguments.shots.into(),
         workers: arguments.workers.into(),
         kill_one: arguments.kill_one,
     };
     // Draws on standard error, and only when that is a terminal.
     let bar = ProgressBar::new(arguments.shots.into());
-    let (shots, reports) = in_process::compute(&work, || bar.inc(1))?;
+    let (shots, reports) = survey.run(|| bar.inc(1)).await?;
     bar.finish_and_clear();
     let picture = Picture {
         model: &model,
         spacing: config.spacing,
-        transducers: &transducers,
+        transducers: &ring::ring(&model, TRANSDUCERS),
         time_step: config.time_step,
         shots: &shots,
     };

@@ -14,7 +14,7 @@ pub(crate) struct WorkerReport {
     pub(crate) bytes_in: u64,
     /// Bytes of payload that it sent.
     pub(crate) bytes_out: u64,
-    /// From each call to its reply, as the caller saw it; in any order.
+    /// From each small call to its reply, as the caller saw it; in any order.
     pub(crate) round_trips: Vec<Duration>,
     /// The time that it spent in the solver.
     pub(crate) computing: Duration,

@@ -1,11 +1,14 @@
-//! One worker process, as its head sees it: a task on the I/O thread minds it, handles give orders and learn its end.
+//! One worker process, as its head sees it: handles signal it and learn its end, from a task on the I/O thread.
 
 use std::ffi::OsString;
-use std::io::{PipeWriter, Write};
+use std::io::{self, PipeWriter, Write};
+use std::os::fd::OwnedFd;
 use std::process::{Command, ExitStatus};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mosaic_proto::Uid;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::process::Child;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -23,22 +26,21 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 pub struct Worker {
     uid: Uid,
     pid: u32,
-    order: watch::Sender<Order>,
+    process: Arc<Process>,
     /// `Some` once it has ended, with its status if the system told it.
     end: watch::Receiver<Option<Option<ExitStatus>>>,
 }
 
-/// What the process is to do. Only ever raised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Order {
-    Run,
-    Stop,
-    Die,
+/// What reaches the process, and never another one that has got its id.
+#[derive(Debug)]
+struct Process {
+    pidfd: OwnedFd,
+    lifeline: PipeWriter,
 }
 
 impl Worker {
-    /// Starts the current program as a worker. The I/O thread has the process, so that it matters to no executor; the
-    /// call to the system that takes a millisecond is made beside it.
+    /// Starts the current program as a worker. The I/O thread waits for its end, so that no executor of the program has
+    /// to live as long; the call to the system that takes a millisecond is made beside it.
     pub(super) async fn start(
         context: &Context,
         birth: Birth,
@@ -47,17 +49,19 @@ impl Worker {
         let io = context.next_io();
         let uid = birth.uid.clone();
         let spawned = io.spawn_blocking(move || spawn(&birth, arguments)).await;
-        let spawned = spawned.unwrap_or_else(|_| Err(std::io::Error::other("the I/O thread has ended")));
-        let (child, lifeline) = spawned.map_err(|cause| StartError::Spawn { uid: uid.clone(), cause })?;
-        let (order, orders) = watch::channel(Order::Run);
+        let spawned = spawned.unwrap_or_else(|_| Err(io::Error::other("the I/O thread has ended")));
+        let (mut child, pid, process) =
+            spawned.map_err(|cause| StartError::Spawn { uid: uid.clone(), cause })?;
+        let process = Arc::new(process);
         let (ended, end) = watch::channel(None);
-        let worker = Worker { uid, pid: child.id().unwrap_or_default(), order, end };
-        // The process outlives every manager: its minder keeps the I/O thread going until it has reaped it.
+        let worker = Worker { uid, pid, process: process.clone(), end };
+        // The process outlives every manager: whoever waits for it keeps the I/O thread going until it is reaped.
         let context = context.clone();
-        drop(io.spawn(async move {
-            mind(child, lifeline, orders, ended).await;
-            drop(context);
-        }));
+        let wait = async move {
+            ended.send_replace(Some(child.wait().await.ok()));
+            drop((process, context));
+        };
+        drop(io.spawn(wait));
         Ok(worker)
     }
 
@@ -66,23 +70,25 @@ impl Worker {
         &self.uid
     }
 
-    /// The id of its process, which means another one some time after it has ended.
+    /// The id of its process, which may be that of another one after it has ended.
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
     /// Kills it with SIGKILL. To know when it is gone, await [`ended`](Worker::ended).
     pub fn kill(&self) {
-        self.give(Order::Die);
+        // It fails for a process that has ended.
+        let _ = pidfd_send_signal(&self.process.pidfd, Signal::KILL);
     }
 
     /// Asks it to stop, and waits until it has: it finishes what it has accepted and tells everybody. After ten seconds
-    /// it is killed.
+    /// it is killed. The result is that of [`ended`](Worker::ended).
     ///
     /// # Cancel safety
     /// If it is dropped, the worker stops and is not killed.
     pub async fn stop(&self) -> Option<ExitStatus> {
-        self.give(Order::Stop);
+        // It fails for a process that has ended.
+        let _ = (&self.process.lifeline).write_all(b"s");
         match timeout(STOP_WITHIN, self.ended()).await {
             Ok(status) => status,
             Err(_) => {
@@ -92,8 +98,7 @@ impl Worker {
         }
     }
 
-    /// Waits until its process has ended, and returns how; `None` if somebody else has taken its status from the
-    /// system.
+    /// Waits until its process has ended, and returns how; `None` if the system has told somebody else.
     ///
     /// Cancel safe.
     pub async fn ended(&self) -> Option<ExitStatus> {
@@ -101,45 +106,14 @@ impl Worker {
         // A task that is gone has killed the process.
         end.wait_for(Option::is_some).await.ok().and_then(|end| *end).flatten()
     }
-
-    fn give(&self, order: Order) {
-        self.order.send_if_modified(|given| {
-            let raised = *given < order;
-            *given = (*given).max(order);
-            raised
-        });
-    }
 }
 
-fn spawn(birth: &Birth, arguments: Vec<OsString>) -> std::io::Result<(Child, PipeWriter)> {
+fn spawn(birth: &Birth, arguments: Vec<OsString>) -> io::Result<(Child, u32, Process)> {
     let mut command = Command::new(std::env::current_exe()?);
     let lifeline = birth.tell(command.args(arguments))?;
     let child = tokio::process::Command::from(command).kill_on_drop(true).spawn()?;
-    Ok((child, lifeline))
-}
-
-/// Carries orders out until the process has ended. It is killed when nobody is left to give any.
-async fn mind(
-    mut child: Child,
-    mut lifeline: PipeWriter,
-    mut orders: watch::Receiver<Order>,
-    ended: watch::Sender<Option<Option<ExitStatus>>>,
-) {
-    let mut given = Order::Run;
-    let status = loop {
-        tokio::select! {
-            biased;
-            status = child.wait() => break status,
-            changed = orders.changed(), if given < Order::Die => {
-                given = changed.map_or(Order::Die, |()| *orders.borrow());
-            }
-        }
-        // Neither can fail but for a process that has ended, whose status comes next.
-        match given {
-            Order::Run => {}
-            Order::Stop => drop(lifeline.write_all(b"s")),
-            Order::Die => drop(child.start_kill()),
-        }
-    };
-    ended.send_replace(Some(status.ok()));
+    let pid = child.id().expect("nobody has waited for it yet");
+    let id = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("the system gives positive ids");
+    let pidfd = pidfd_open(id, PidfdFlags::empty())?;
+    Ok((child, pid, Process { pidfd, lifeline }))
 }
