@@ -27,6 +27,8 @@ pub struct Worker {
     uid: Uid,
     pid: u32,
     process: Arc<Process>,
+    /// Keeps the I/O thread, which waits for the end.
+    _context: Context,
     /// `Some` once it has ended, with its status if the system told it.
     end: watch::Receiver<Option<Option<ExitStatus>>>,
 }
@@ -54,12 +56,10 @@ impl Worker {
             spawned.map_err(|cause| StartError::Spawn { uid: uid.clone(), cause })?;
         let process = Arc::new(process);
         let (ended, end) = watch::channel(None);
-        let worker = Worker { uid, pid, process: process.clone(), end };
-        // The process outlives every manager: whoever waits for it keeps the I/O thread going until it is reaped.
-        let context = context.clone();
+        let worker = Worker { uid, pid, process: process.clone(), _context: context.clone(), end };
         let wait = async move {
             ended.send_replace(Some(child.wait().await.ok()));
-            drop((process, context));
+            drop(process);
         };
         drop(io.spawn(wait));
         Ok(worker)
@@ -103,7 +103,7 @@ impl Worker {
     /// Cancel safe.
     pub async fn ended(&self) -> Option<ExitStatus> {
         let mut end = self.end.clone();
-        // A task that is gone has killed the process.
+        // The task that waits for it lives as long as our context.
         end.wait_for(Option::is_some).await.ok().and_then(|end| *end).flatten()
     }
 }

@@ -24,6 +24,9 @@ use crate::transport::{AnyStream, Trust, address, tcp};
 /// Connections that may be in their handshake at the same time. More wait in the listener's backlog.
 const HALF_OPEN: usize = 256;
 
+/// Ports that are tried until one is free for TCP and for the Unix socket. Each is free for both but by rare chance.
+const PORTS_TRIED: usize = 16;
+
 /// How long an accept that failed, for want of descriptors say, waits before the next.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
@@ -131,10 +134,9 @@ fn bind_real(
 ) -> Result<(Vec<Listener>, u16), BindError> {
     let failed = |cause| cannot_bind(host, port, cause);
     let first = addresses.first().copied().ok_or_else(|| failed(ErrorKind::NotFound.into()))?;
-    let listener = tcp::bind(first).map_err(failed)?;
-    let port = listener.local_addr().map_err(failed)?.port();
+    let (listener, port, bound) = bind_both(first).map_err(failed)?;
     let mut listeners = vec![Listener::Tcp(listener)];
-    match unix::bind(port) {
+    match bound {
         Ok(bound) => listeners.push(Listener::Unix(bound)),
         // Without it, peers of this host come over TCP, where that is allowed.
         Err(error) if shared.config.security == Security::Insecure => {
@@ -147,6 +149,21 @@ fn bind_real(
         warn!(parent: &shared.span, address = %first.ip(), port, "insecure: anyone who reaches this port can join");
     }
     Ok((listeners, port))
+}
+
+/// Binds TCP and the Unix socket of the same port. Where any port will do, one is taken that is free for both: another
+/// address of this host may have a runtime at the same port.
+fn bind_both(address: SocketAddr) -> io::Result<(TcpListener, u16, io::Result<BoundUnix>)> {
+    let mut tries = if address.port() == 0 { PORTS_TRIED } else { 1 };
+    loop {
+        tries -= 1;
+        let listener = tcp::bind(address)?;
+        let port = listener.local_addr()?.port();
+        match unix::bind(port) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && tries > 0 => {}
+            bound => return Ok((listener, port, bound)),
+        }
+    }
 }
 
 async fn accept(shared: Arc<Shared>, mut listener: Listener, half_open: Arc<Semaphore>) {

@@ -138,7 +138,12 @@ async fn reach(shared: &Arc<Shared>, host: &str, port: u16) -> Result<AnyStream,
         let path = unix::socket_path(port);
         match unix::connect(&path).await {
             Ok(stream) => return Ok(stream),
-            Err(error) => failures.push((path.display().to_string(), error)),
+            Err(error) => {
+                if error.kind() == ErrorKind::ConnectionRefused {
+                    unix::sweep(port);
+                }
+                failures.push((path.display().to_string(), error));
+            }
         }
     }
     if shared.config.security == Security::Insecure {

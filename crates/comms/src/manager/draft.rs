@@ -283,7 +283,7 @@ impl Drop for Withdraw<'_> {
 impl Shared {
     /// What the end of a link means for a call: our own stop is not the peer's fault.
     pub(super) fn disconnected(&self, peer: &Uid, reason: Reason, execution: Execution) -> CallError {
-        if self.phase() >= Phase::Stopping && matches!(reason, Reason::Stopped) {
+        if self.leaving.load(Ordering::Acquire) {
             return CallError::Stopped { execution };
         }
         CallError::Disconnected { peer: peer.clone(), reason, execution }

@@ -19,7 +19,7 @@ mod stop;
 mod wait;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use mosaic_proto::link::{Event as LinkEvent, Settings, Verdict};
@@ -119,6 +119,8 @@ pub(crate) struct Shared {
     /// Cancelled when nobody new is let in any more.
     accepting: CancellationToken,
     phase: watch::Sender<Phase>,
+    /// We have begun to say goodbye: what ends from now on ends by our own stop.
+    leaving: AtomicBool,
     bound: Mutex<(String, u16)>,
     links: RwLock<HashMap<Uid, Arc<Link>>>,
     /// Where to dial whom the topology doesn't know, or knows elsewhere.
@@ -183,6 +185,7 @@ impl CommsManager {
             over: CancellationToken::new(),
             accepting: CancellationToken::new(),
             phase: watch::Sender::new(Phase::New),
+            leaving: AtomicBool::new(false),
             bound: Mutex::default(),
             links: RwLock::default(),
             dialled: Mutex::default(),

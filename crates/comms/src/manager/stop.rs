@@ -1,6 +1,7 @@
 //! How a manager ends: in good order, or cut off with its last handle.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mosaic_proto::Reason;
@@ -82,6 +83,7 @@ impl Shared {
         let drained = timeout_at(deadline, self.drain(&links)).await;
         debug!(parent: &self.span, in_time = drained.is_ok(), "drained");
         self.inform(Input::Leave);
+        self.leaving.store(true, Ordering::Release);
         let goodbyes = self.all_links();
         futures_util::future::join_all(goodbyes.iter().map(|link| goodbye(link, "stopped"))).await;
         self.abort();
@@ -110,6 +112,7 @@ impl Shared {
 
     /// Ends everything at once.
     pub(super) fn abort(&self) {
+        self.leaving.store(true, Ordering::Release);
         self.accepting.cancel();
         for link in self.all_links() {
             end(&link, &Reason::Stopped);

@@ -1,14 +1,17 @@
 //! Unix sockets between runtimes of the same host and user. The path follows from the TCP port alone, the kernel says
 //! who the other is.
 
+use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use rustix::fs::FlockOperation;
 use rustix::net::Shutdown;
 use rustix::net::sockopt;
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::{UnixListener, UnixStream};
 
@@ -50,17 +53,49 @@ fn own_user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// Binds the socket that belongs to a TCP port which is ours: a file that is there already was left by a dead process.
+/// Binds the socket that belongs to a TCP port of ours. A file that a dead process left is replaced.
+///
+/// # Errors
+/// `AddrInUse` if someone listens there: a runtime with the same port at another address of this host.
 pub(crate) fn bind(port: u16) -> io::Result<BoundUnix> {
     let folder = folder();
     make_private(&folder)?;
     let path = socket_path(port);
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    let _lock = lock(&folder)?;
+    if path.exists() && !remove_if_stale(&path)? {
+        return Err(io::ErrorKind::AddrInUse.into());
     }
     let listener = UnixListener::bind(&path)?;
     Ok(BoundUnix { listener, path })
+}
+
+/// Removes the file of a runtime that has been killed: nobody listens there. Whoever finds that out, cleans up.
+pub(crate) fn sweep(port: u16) {
+    if let Ok(_lock) = lock(&folder()) {
+        // Whoever comes next tries again.
+        let _ = remove_if_stale(&socket_path(port));
+    }
+}
+
+/// Keeps others of this user from binding and sweeping meanwhile; both take no time.
+fn lock(folder: &Path) -> io::Result<File> {
+    let folder = File::open(folder)?;
+    rustix::fs::flock(&folder, FlockOperation::LockExclusive)?;
+    Ok(folder)
+}
+
+/// True if the file was there, nobody listened, and it is gone now. Call it under the lock.
+fn remove_if_stale(path: &Path) -> io::Result<bool> {
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // A listener whose backlog is full must not keep us waiting; it is no dead one.
+    probe.set_nonblocking(true)?;
+    match probe.connect(&SockAddr::unix(path)?) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path)?;
+            Ok(true)
+        }
+        _ => Ok(false),
+    }
 }
 
 /// Makes the folder so that nobody else can put a socket there, or makes sure that it is so.
