@@ -288,7 +288,9 @@ impl Drop for Withdraw<'_> {
 impl Shared {
     /// What the end of a link means for a call: our own stop is not the peer's fault.
     pub(super) fn disconnected(&self, peer: &Uid, reason: Reason, execution: Execution) -> CallError {
-        if self.phase() >= Phase::Stopping && matches!(reason, Reason::Stopped) {
+        // A peer that has read our goodbye no longer knows the session.
+        let ours = matches!(reason, Reason::Stopped | Reason::SessionLost);
+        if self.phase() >= Phase::Stopping && ours {
             return CallError::Stopped { execution };
         }
         CallError::Disconnected { peer: peer.clone(), reason, execution }
