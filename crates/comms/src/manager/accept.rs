@@ -248,14 +248,16 @@ async fn admit(shared: &Arc<Shared>, mut opening: Opening, ready: Ready) -> Resu
 type AttachedTo = (Arc<Link>, Lane, mosaic_proto::link::Attached);
 
 async fn attach(shared: &Arc<Shared>, ready: &Ready) -> Result<AttachedTo, Refusal> {
-    if shared.phase() >= Phase::Stopping {
-        return Err(refusal(RefusalCode::NotMe, "this runtime stops"));
-    }
     let Some(uid) = &ready.uid else {
         return Err(refusal(RefusalCode::Malformed, "a peer needs an Identity: its uid"));
     };
     if *uid == shared.uid {
         return Err(refusal(RefusalCode::UidTaken, "this uid is mine"));
+    }
+    let goes_on = ready.mosaic.as_ref().is_some_and(|mosaic| !mosaic.session.is_none());
+    let may_go_on = shared.phase() < Phase::Stopped && goes_on && shared.links.read().contains_key(uid);
+    if shared.phase() >= Phase::Stopping && !may_go_on {
+        return Err(refusal(RefusalCode::NotMe, "this runtime stops"));
     }
     match &ready.mosaic {
         Some(mosaic) => {

@@ -77,8 +77,8 @@ impl Shared {
     }
 
     async fn stop(self: Arc<Self>) {
+        // Links that are up may still be resumed, and get the lane that what was accepted needs: see `accept`.
         let deadline = Instant::now() + self.config.drain_within;
-        self.accepting.cancel();
         let links = self.all_links();
         let drained = timeout_at(deadline, self.drain(&links)).await;
         debug!(parent: &self.span, in_time = drained.is_ok(), "drained");

@@ -86,6 +86,9 @@ pub struct Link<T, B: AsRef<[u8]>> {
     settings: Settings,
     state: State,
     foreign: bool,
+    /// Whether the peer knows the session for certain. Until then no message is written: the answer that named the
+    /// session may be lost, and what waits then goes over into the next one.
+    confirmed: bool,
     lanes: [LaneState<T>; 2],
     dials: [Dial; 2],
     /// How many connections in a row have ended soon after they were made, by lane.
@@ -128,6 +131,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             settings,
             state: State::Absent,
             foreign: false,
+            confirmed: false,
             lanes: [LaneState::new(), LaneState::new()],
             dials: [Dial::Idle, Dial::Idle],
             short_lives: [0; 2],
@@ -331,7 +335,8 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
     pub fn wants_transmit(&self, lane: Lane) -> bool {
         let state = &self.lanes[lane.index()];
         state.connection.is_some()
-            && (state.has_unwritten() || (lane == Lane::Control && !self.commands.is_empty()))
+            && ((self.confirmed && state.has_unwritten())
+                || (lane == Lane::Control && !self.commands.is_empty()))
     }
 
     /// Gives the lane's writer what comes next, until about `most` bytes lie in `out`: commands first, then messages.
@@ -348,9 +353,11 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             self.encoded = encoded;
         }
         let state = &mut self.lanes[lane.index()];
-        let before = state.sent();
-        state.poll(now, most, out);
-        self.counters.sent += state.sent() - before;
+        if self.confirmed {
+            let before = state.sent();
+            state.poll(now, most, out);
+            self.counters.sent += state.sent() - before;
+        }
         out.seal();
     }
 

@@ -245,6 +245,8 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         if !resumed {
             self.begin_session(begun);
         }
+        // Who dialled has the session from the answer; who was dialled hears from the other first.
+        self.confirmed = dialled || resumed;
         self.settings.peer_instance = Some(peer.instance);
         let received = if resumed { peer.received } else { 0 };
         Ok(self.replace_connection(now, lane, dialled, resumed, received))
@@ -260,7 +262,8 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
     }
 
     fn begin_session(&mut self, session: Session) {
-        if self.session().is_some() {
+        // A session of which the peer never knew has lost nothing.
+        if self.session().is_some() && self.confirmed {
             self.give_up_session(Reason::SessionLost);
         }
         self.state = State::Down { session };
@@ -361,6 +364,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         }
         self.foreign = true;
         self.settings.peer_instance.get_or_insert(Instance(session.0));
+        self.confirmed = true;
         self.connections += 1;
         let connection = ConnectionId(self.connections);
         let answer = self.ready(Lane::Control);

@@ -85,6 +85,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             return Ok(());
         };
         self.liveness.heard(now);
+        self.confirmed = true;
         let handled = match item {
             Item::Message(incoming) => self.handle_message(now, session, lane, incoming),
             Item::Command(command) => self.handle_command(now, lane, command),
