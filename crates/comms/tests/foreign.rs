@@ -224,7 +224,7 @@ send(caller, REPLY, id, '', transposed, 0, buffers)
         let monitor = monitor(way).await;
         let guest = Guest::start(&program_with(work), &monitor, way);
         monitor.wait_for("guest").await.unwrap();
-        let field = Array::from_shape_vec(&[2, 3], vec![1.0_f64, 2.0, 3.0, 4.0, 5.0, 6.0]).unwrap();
+        let field = Array::from_shape_vec([2, 3], vec![1.0_f64, 2.0, 3.0, 4.0, 5.0, 6.0]).unwrap();
         let call = monitor.send_recv::<Array<f64>>("guest", "transpose", kwargs! { field: &field });
         let transposed = call.await.unwrap();
         assert_eq!(transposed.shape(), [3, 2], "{way:?}");
