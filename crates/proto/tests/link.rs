@@ -1,9 +1,10 @@
 //! Two links joined in memory: calls, order, lanes.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 mod pair;
 
-use mosaic_proto::wire::Lane;
-use pair::{A, B, Ended, Pair, Shape};
+use pair::{A, B, Ended, Pair};
 
 #[test]
 fn a_call_ends_with_its_reply() {

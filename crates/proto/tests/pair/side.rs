@@ -185,7 +185,7 @@ impl Side {
             }
             Event::Down => self.downs += 1,
             Event::Request { incoming, session } => {
-                assert_eq!(self.link.session().is_some_and(|now| now != session), false, "an old session's");
+                assert!(self.link.session().is_none_or(|now| now == session), "an old session's");
                 self.hear(now, &incoming, session);
             }
             Event::Cancel { id } => self.cancels.push(id),
@@ -295,7 +295,7 @@ impl Side {
             let known = sent.lost || self.ended.get(tag).is_some_and(|ends| ends != &[Ended::Accepted]);
             assert!(known || peer.heard_of(*tag).is_some(), "{tag} is lost");
         }
-        assert_eq!(self.violations, [String::new(); 0]);
+        assert!(self.violations.is_empty(), "{:?}", self.violations);
     }
 
     /// How much of its budget is lent.
