@@ -1,5 +1,7 @@
 //! A link with a plain ZMTP peer: one lane, no credit, PING for liveness, none of our own commands.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 use std::time::Duration;
 
 use mosaic_proto::limits::{Limits, MAX_WINDOW};
