@@ -1,4 +1,5 @@
 //! How calls are served: order, nesting, the cap on handlers, oneself, replies, errors, large arrays.
+#![allow(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
 
 use std::sync::Arc;
 use std::time::Duration;
