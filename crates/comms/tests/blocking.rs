@@ -110,7 +110,10 @@ fn twins_panic_with_advice_on_an_async_thread() {
 fn a_twin_panics_inside_a_handler_and_the_caller_is_told() {
     let methods = || {
         Methods::new()
-            .method("wrong", |_, call| async move { Ok(call.comms().blocking_wait()) })
+            .method("wrong", |_, call| async move {
+                call.comms().blocking_wait();
+                Ok(())
+            })
             .compute("right", |_, call| {
                 let sum: u32 = call.comms().blocking_send_recv("monitor", "two", ())?;
                 Ok(sum + 1)
