@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use futures_util::FutureExt;
-use mosaic_proto::wire::{Body, Codec, Envelope, Incoming, Kind, Outgoing};
+use mosaic_proto::wire::{Codec, Envelope, Kind};
 use mosaic_proto::{Session, Uid};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, TryAcquireError, mpsc, oneshot};
@@ -24,7 +24,6 @@ use crate::error::{HandlerError, RemoteError};
 use crate::link::{Link, Write};
 use crate::manager::Shared;
 use crate::message::{Message, Origin};
-use crate::pool::Buffer;
 use crate::runtime::{Call, Cancelled, HandlerResult, Handling};
 
 /// Requests that a dispatcher takes before the replies to them are written at the latest.
@@ -567,43 +566,4 @@ impl Drop for Caller {
             self.wants_reply.then(|| self.fail(error));
         }
     }
-}
-
-/// Encodes a reply, or the error that says why it can't be.
-pub(crate) fn reply_message(kind: Kind, id: u64, encoded: Encoded, delimited: bool) -> Option<Outgoing> {
-    let envelope = Envelope {
-        kind,
-        id,
-        method: "",
-        wants_reply: false,
-        express: false,
-        depth: 0,
-        command: None,
-        remaining: None,
-        codec: Codec::MessagePack,
-        trace: None,
-    };
-    let mut outgoing = Outgoing::new(&envelope, Body::Refer(encoded.body.into()), encoded.buffers).ok()?;
-    if delimited {
-        outgoing.delimit();
-    }
-    Some(outgoing)
-}
-
-/// The caller never takes a reply as large as the one that a handler gave: it gets an error instead.
-pub(crate) fn refuse_reply(link: &Arc<Link>, session: Session, id: u64, cost: u64, limit: u64) {
-    let message = format!("the result takes {cost} bytes, and the caller takes {limit} at most");
-    let mut error = RemoteError::new(RemoteError::ENCODE, message);
-    error.ran = true;
-    let reply = encode_value(&error).ok().and_then(|encoded| reply_message(Kind::Error, id, encoded, false));
-    if let Some(outgoing) = reply {
-        link.reply(Write::Now, session, id, outgoing);
-    }
-}
-
-/// Makes the message of a request that came over a link.
-pub(crate) fn arrival(link: &Arc<Link>, incoming: Incoming<Buffer>, session: Session) -> Message {
-    let express = incoming.envelope().express;
-    let origin = Origin::Link { link: link.clone(), session, express };
-    Message::new(link.peer.clone(), incoming, Vec::new(), origin)
 }

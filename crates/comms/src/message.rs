@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use mosaic_proto::wire::{Envelope, Head, Incoming, Kind};
+use mosaic_proto::wire::{Body, Codec, Envelope, Head, Incoming, Kind, Outgoing};
 use mosaic_proto::{Session, Uid};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -12,8 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::args::Args;
 use crate::decode::DecodeError;
-use crate::dispatch::reply_message;
-use crate::encode::Encoded;
+use crate::encode::{Encoded, encode_value};
 use crate::error::RemoteError;
 use crate::link::{Link, Write};
 use crate::pool::{Buffer, Received};
@@ -167,4 +166,43 @@ pub(crate) fn decode_error(body: &[u8]) -> RemoteError {
     crate::decode::decode_value(body, Vec::new()).unwrap_or_else(|error| {
         RemoteError::new(RemoteError::ERROR, format!("an error that cannot be read: {error}"))
     })
+}
+
+/// Encodes a reply, or the error that says why it can't be.
+fn reply_message(kind: Kind, id: u64, encoded: Encoded, delimited: bool) -> Option<Outgoing> {
+    let envelope = Envelope {
+        kind,
+        id,
+        method: "",
+        wants_reply: false,
+        express: false,
+        depth: 0,
+        command: None,
+        remaining: None,
+        codec: Codec::MessagePack,
+        trace: None,
+    };
+    let mut outgoing = Outgoing::new(&envelope, Body::Refer(encoded.body.into()), encoded.buffers).ok()?;
+    if delimited {
+        outgoing.delimit();
+    }
+    Some(outgoing)
+}
+
+/// The caller never takes a reply as large as the one that a handler gave: it gets an error instead.
+pub(crate) fn refuse_reply(link: &Arc<Link>, session: Session, id: u64, cost: u64, limit: u64) {
+    let message = format!("the result takes {cost} bytes, and the caller takes {limit} at most");
+    let mut error = RemoteError::new(RemoteError::ENCODE, message);
+    error.ran = true;
+    let reply = encode_value(&error).ok().and_then(|encoded| reply_message(Kind::Error, id, encoded, false));
+    if let Some(outgoing) = reply {
+        link.reply(Write::Now, session, id, outgoing);
+    }
+}
+
+/// Makes the message of a request that came over a link.
+pub(crate) fn arrival(link: &Arc<Link>, incoming: Incoming<Buffer>, session: Session) -> Message {
+    let express = incoming.envelope().express;
+    let origin = Origin::Link { link: link.clone(), session, express };
+    Message::new(link.peer.clone(), incoming, Vec::new(), origin)
 }

@@ -1,5 +1,5 @@
 //! The synchronous twins: where they work, and where they panic with advice.
-#![allow(clippy::unwrap_used, reason = "a test whose helpers fail has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;

@@ -1,10 +1,10 @@
 //! Every public async operation may be dropped at each of its awaits: the others go on, and it can be done again.
-#![allow(clippy::unwrap_used, reason = "a test whose helpers fail has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll, Wake, Waker};
+use std::task::{Context as TaskContext, Wake, Waker};
 use std::time::Duration;
 
 use mosaic_comms::{CommsManager, Config, Context, HandlerError, Methods, kwargs};
@@ -37,7 +37,7 @@ async fn drop_after<F: Future>(polls: usize, future: F) -> bool {
             woken.0.notified().await;
         }
         // A future of tokio's may only be polled in its executor, which is where this runs.
-        if let Poll::Ready(_) = future.as_mut().poll(&mut TaskContext::from_waker(&waker)) {
+        if future.as_mut().poll(&mut TaskContext::from_waker(&waker)).is_ready() {
             return true;
         }
     }

@@ -1,5 +1,5 @@
 //! Who is in the network: waiting, events and hooks, uids that are taken and given back.
-#![allow(clippy::unwrap_used, reason = "a test whose helpers fail has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! Programs that pull their messages instead of listening.
-#![allow(clippy::unwrap_used, reason = "a test whose helpers fail has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
 
 use mosaic_comms::{CallError, CommsManager, Config, Context, HandlerError, Methods, RecvError, kwargs};
 

@@ -1,6 +1,6 @@
 //! The same managers on a virtual clock: connections that are cut in the middle of traffic, peers that fall silent.
 //! Every seed is another course of events; a failure names its seed.
-#![allow(clippy::unwrap_used, reason = "a test whose helpers fail has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
 
 use std::sync::Arc;
 use std::time::Duration;

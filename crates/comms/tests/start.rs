@@ -1,5 +1,5 @@
 //! Construction, addresses, and what a start that fails says.
-#![allow(clippy::unwrap_used, reason = "a test whose helpers fail has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
 //! How managers end: what is drained, what others see of it, and that nothing is left.
-#![allow(clippy::unwrap_used, reason = "a test whose helpers fail has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
 
 use std::sync::Arc;
 use std::time::Duration;

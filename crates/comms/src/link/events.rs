@@ -29,7 +29,7 @@ impl Link {
                 self.serve(served);
             }
             Event::ReplyTooLarge { request, session, cost, limit } => {
-                crate::dispatch::refuse_reply(self, session, request, cost, limit);
+                crate::message::refuse_reply(self, session, request, cost, limit);
             }
             lifecycle => {
                 debug!(peer = %self.peer, event = ?lifecycle, "link");

@@ -425,7 +425,7 @@ impl Shared {
 
     /// A message has come over a link.
     pub(crate) fn receive(self: &Arc<Self>, link: &Arc<Link>, incoming: Incoming<Buffer>, session: Session) {
-        let message = crate::dispatch::arrival(link, incoming, session);
+        let message = crate::message::arrival(link, incoming, session);
         if membership::is_protocol(message.envelope().method) {
             message.origin.consumed(message.cost());
             self.inform(Input::Protocol { link: link.clone(), message });

@@ -242,6 +242,8 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             return Err(refuse(RefusalCode::NoSuchSession, "the answer names no session"));
         }
         self.stop_dial(lane, dialled);
+        // A session of which the peer never knew has lost nothing: for our side the conversation goes on.
+        let goes_on = resumed || (self.session().is_some() && !self.confirmed);
         if !resumed {
             self.begin_session(begun);
         }
@@ -249,7 +251,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         self.confirmed = dialled || resumed;
         self.settings.peer_instance = Some(peer.instance);
         let received = if resumed { peer.received } else { 0 };
-        Ok(self.replace_connection(now, lane, dialled, resumed, received))
+        Ok(self.replace_connection(now, lane, dialled, goes_on, received))
     }
 
     /// The dial has led to a connection, or is not wanted any more because the peer's has.
@@ -262,7 +264,6 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
     }
 
     fn begin_session(&mut self, session: Session) {
-        // A session of which the peer never knew has lost nothing.
         if self.session().is_some() && self.confirmed {
             self.give_up_session(Reason::SessionLost);
         }
@@ -302,7 +303,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         now: Time,
         lane: Lane,
         dialled: bool,
-        resumed: bool,
+        goes_on: bool,
         received: u64,
     ) -> Attached {
         let state = &mut self.lanes[lane.index()];
@@ -318,7 +319,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         let answer = self.ready(lane);
         self.liveness.heard(now);
         match lane {
-            Lane::Control => self.control_is_up(resumed),
+            Lane::Control => self.control_is_up(goes_on),
             Lane::Data => (self.data_wanted, self.asked_for_data) = (false, false),
         }
         self.admit(now);
