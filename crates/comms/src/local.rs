@@ -205,6 +205,14 @@ impl Network {
         join_all(self.workers.iter().map(Worker::ended)).await;
     }
 
+    fn note_ports(&self) {
+        for worker in &self.workers {
+            if let Ok(port) = self.head.uid_port(worker.uid()) {
+                worker.joined(port);
+            }
+        }
+    }
+
     /// Waits until all workers are in the network, or one of them can't come any more.
     async fn all_joined(&self, within: Duration) -> Result<(), StartError> {
         let of = self.workers.len();
@@ -212,7 +220,10 @@ impl Network {
         let mut ends: FuturesUnordered<_> = ends.collect();
         tokio::select! {
             biased;
-            joined = self.head.wait_for_count("worker:*", of) => Ok(joined.map(drop)?),
+            joined = self.head.wait_for_count("worker:*", of) => {
+                self.note_ports();
+                Ok(joined.map(drop)?)
+            }
             Some((uid, status)) = ends.next() => Err(StartError::Ended { uid: uid.clone(), status }),
             () = tokio::time::sleep(within) => {
                 let missing = self.workers.iter().map(Worker::uid).filter(|uid| !self.head.connected(uid));

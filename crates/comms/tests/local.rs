@@ -151,9 +151,12 @@ fn plain_threads_start_and_stop_a_network() {
 /// pipe that is its standard output: it ends when the last of them is gone.
 #[test]
 fn killed_head_takes_all_its_workers_along() {
+    // Nobody is left to remove the sockets of a head that is killed with all who knew it.
+    let folder = tempfile::tempdir().unwrap();
     let mut head = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "head_process", "--nocapture"])
         .env(HEAD, "1")
+        .env("XDG_RUNTIME_DIR", folder.path())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, PipeWriter, Write};
 use std::os::fd::OwnedFd;
 use std::process::{Command, ExitStatus};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use mosaic_proto::Uid;
@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::StartError;
 use super::birth::Birth;
 use crate::context::Context;
+use crate::transport::unix;
 
 /// How long a worker may take to stop in good order: as long as a manager drains, says goodbye and waits for handlers,
 /// and a margin.
@@ -27,6 +28,8 @@ pub struct Worker {
     uid: Uid,
     pid: u32,
     process: Arc<Process>,
+    /// Where it has joined, so that its socket can be removed when it has been killed.
+    port: Arc<OnceLock<u16>>,
     /// Keeps the I/O thread, which waits for the end.
     _context: Context,
     /// `Some` once it has ended, with its status if the system told it.
@@ -56,13 +59,24 @@ impl Worker {
             spawned.map_err(|cause| StartError::Spawn { uid: uid.clone(), cause })?;
         let process = Arc::new(process);
         let (ended, end) = watch::channel(None);
-        let worker = Worker { uid, pid, process: process.clone(), _context: context.clone(), end };
+        let port = Arc::new(OnceLock::new());
+        let joined = port.clone();
+        let worker = Worker { uid, pid, process: process.clone(), port, _context: context.clone(), end };
         let wait = async move {
-            ended.send_replace(Some(child.wait().await.ok()));
+            let status = child.wait().await.ok();
+            if let Some(port) = joined.get() {
+                unix::sweep(*port);
+            }
+            ended.send_replace(Some(status));
             drop(process);
         };
         drop(io.spawn(wait));
         Ok(worker)
+    }
+
+    /// It has joined the network at this port.
+    pub(super) fn joined(&self, port: u16) {
+        self.port.get_or_init(|| port);
     }
 
     /// Its uid.

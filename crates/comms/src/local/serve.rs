@@ -17,6 +17,7 @@ use crate::error::StartError;
 use crate::events::{Event, Events};
 use crate::manager::CommsManager;
 use crate::runtime::Runtime;
+use crate::transport::unix::remove_own;
 
 /// Why a worker has ended early.
 #[derive(Debug, Error)]
@@ -122,6 +123,7 @@ fn hold_lifeline(mut lifeline: File, stop: oneshot::Sender<()>) {
 
 /// Ends the process without running anything of it: no handler at exit may wait for a thread that computes.
 fn die() -> ! {
+    remove_own();
     let _ = kill_process(getpid(), Signal::KILL);
     std::process::abort()
 }

@@ -1,6 +1,7 @@
 //! Unix sockets between runtimes of the same host and user. The path follows from the TCP port alone, the kernel says
 //! who the other is.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use parking_lot::Mutex;
 use rustix::fs::FlockOperation;
 use rustix::net::Shutdown;
 use rustix::net::sockopt;
@@ -30,9 +32,20 @@ pub(crate) struct BoundUnix {
     path: PathBuf,
 }
 
+/// The files of all sockets that this process has bound, for [`remove_own`].
+static BOUND: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
 impl Drop for BoundUnix {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
+        BOUND.lock().remove(&self.path);
+    }
+}
+
+/// Removes the files of this process's sockets, which is about to end without dropping anything.
+pub(crate) fn remove_own() {
+    for path in &*BOUND.lock() {
+        let _ = std::fs::remove_file(path);
     }
 }
 
@@ -66,6 +79,7 @@ pub(crate) fn bind(port: u16) -> io::Result<BoundUnix> {
         return Err(io::ErrorKind::AddrInUse.into());
     }
     let listener = UnixListener::bind(&path)?;
+    BOUND.lock().insert(path.clone());
     Ok(BoundUnix { listener, path })
 }
 
