@@ -199,10 +199,9 @@ impl Network {
         Ok(())
     }
 
-    /// Kills the workers, and waits until they are gone.
-    async fn kill(&self) {
-        self.workers.iter().for_each(Worker::kill);
-        join_all(self.workers.iter().map(Worker::ended)).await;
+    /// Ends the workers at once, and waits until they are gone.
+    async fn discard(&self) {
+        join_all(self.workers.iter().map(Worker::discard)).await;
     }
 
     fn note_ports(&self) {
@@ -289,7 +288,7 @@ impl<R: Runtime> Builder<R> {
             Err(error) => Err(error),
         };
         if joined.is_err() {
-            network.kill().await;
+            network.discard().await;
         }
         joined.map(|()| network)
     }

@@ -22,6 +22,15 @@ use crate::transport::unix;
 /// and a margin.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
+/// How long a worker that has not joined may take to end itself, and to remove its socket, before it is killed.
+const DIE_WITHIN: Duration = Duration::from_millis(200);
+
+/// What asks a worker, by its lifeline, to stop in good order.
+const STOP: [u8; 1] = *b"s";
+
+/// What asks it to end at once.
+pub(super) const DIE: [u8; 1] = *b"d";
+
 /// A worker process. Clones are handles of the same process.
 #[derive(Debug, Clone)]
 pub struct Worker {
@@ -102,13 +111,23 @@ impl Worker {
     /// If it is dropped, the worker stops and is not killed.
     pub async fn stop(&self) -> Option<ExitStatus> {
         // It fails for a process that has ended.
-        let _ = (&self.process.lifeline).write_all(b"s");
+        let _ = (&self.process.lifeline).write_all(&STOP);
         match timeout(STOP_WITHIN, self.ended()).await {
             Ok(status) => status,
             Err(_) => {
                 self.kill();
                 self.ended().await
             }
+        }
+    }
+
+    /// Ends it, whether it has joined or not, and waits until it is gone.
+    pub(super) async fn discard(&self) {
+        // It fails for a process that has ended.
+        let _ = (&self.process.lifeline).write_all(&DIE);
+        if timeout(DIE_WITHIN, self.ended()).await.is_err() {
+            self.kill();
+            self.ended().await;
         }
     }
 

@@ -11,13 +11,14 @@ use thiserror::Error;
 use tokio::sync::oneshot;
 
 use super::birth::Birth;
+use super::process::DIE;
 use crate::config::Config;
 use crate::context::Context;
 use crate::error::StartError;
 use crate::events::{Event, Events};
 use crate::manager::CommsManager;
 use crate::runtime::Runtime;
-use crate::transport::unix::remove_own;
+use crate::transport::unix::release_all;
 
 /// Why a worker has ended early.
 #[derive(Debug, Error)]
@@ -108,12 +109,15 @@ async fn lost_event(events: &mut Events) -> Option<Reason> {
     }
 }
 
-/// Reads the lifeline on a thread that does nothing else: a byte asks to stop, its end means that the head is gone.
+/// Reads the lifeline on a thread that does nothing else: a byte asks to stop or to die, its end means that the head is
+/// gone.
 fn hold_lifeline(mut lifeline: File, stop: oneshot::Sender<()>) {
     let mut stop = Some(stop);
+    let mut order = [0];
     loop {
-        match lifeline.read(&mut [0]) {
+        match lifeline.read(&mut order) {
             Ok(0) => die(),
+            Ok(_) if order == DIE => die(),
             Ok(_) => drop(stop.take().map(|stop| stop.send(()))),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(_) => die(),
@@ -123,7 +127,7 @@ fn hold_lifeline(mut lifeline: File, stop: oneshot::Sender<()>) {
 
 /// Ends the process without running anything of it: no handler at exit may wait for a thread that computes.
 fn die() -> ! {
-    remove_own();
+    release_all();
     let _ = kill_process(getpid(), Signal::KILL);
     std::process::abort()
 }

@@ -12,6 +12,7 @@ use tracing::debug;
 use super::membership::Input;
 use super::{CommsManager, Phase, Shared};
 use crate::link::{Link, Write};
+use crate::transport::unix;
 
 /// How long a goodbye may take to be read by everybody.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
@@ -112,6 +113,9 @@ impl Shared {
 
     /// Ends everything at once.
     pub(super) fn abort(&self) {
+        if self.context.network().is_none() {
+            unix::release(self.bound.lock().1);
+        }
         self.leaving.store(true, Ordering::Release);
         self.accepting.cancel();
         for link in self.all_links() {

@@ -32,19 +32,31 @@ pub(crate) struct BoundUnix {
     path: PathBuf,
 }
 
-/// The files of all sockets that this process has bound, for [`remove_own`].
+/// The files of all sockets that this process has bound, for [`release_all`].
 static BOUND: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 impl Drop for BoundUnix {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
-        BOUND.lock().remove(&self.path);
+        remove_own_file(&self.path);
     }
 }
 
-/// Removes the files of this process's sockets, which is about to end without dropping anything.
-pub(crate) fn remove_own() {
-    for path in &*BOUND.lock() {
+/// Removes the file of a socket of ours, once: it may be another's after that.
+fn remove_own_file(path: &Path) {
+    if BOUND.lock().remove(path) {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// Nobody is to connect to the socket of this port of ours any more; the program may end before its listener is dropped.
+pub(crate) fn release(port: u16) {
+    remove_own_file(&socket_path(port));
+}
+
+/// Releases all sockets of this process, which is about to end without dropping anything.
+pub(crate) fn release_all() {
+    let bound = std::mem::take(&mut *BOUND.lock());
+    for path in bound {
         let _ = std::fs::remove_file(path);
     }
 }
