@@ -27,6 +27,7 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -75,8 +76,8 @@ struct State {
     armed: Option<Time>,
     /// Where it was dialled last, for errors.
     attempts: Vec<Attempt>,
-    /// The refusal that a dial met, for the one who asked to connect.
-    refusal: Option<Refusal>,
+    /// The refusal that the dials meet, and since when, for the one who asked to connect.
+    refusal: Option<(Refusal, Instant)>,
 }
 
 /// The sockets' side of one lane.
@@ -199,7 +200,7 @@ impl Link {
     }
 
     /// Where the link was dialled last and what came of it, and the peer's refusal if there was one.
-    pub(crate) fn last_attempts(&self) -> (Vec<Attempt>, Option<Refusal>) {
+    pub(crate) fn last_attempts(&self) -> (Vec<Attempt>, Option<(Refusal, Instant)>) {
         let state = self.state.lock();
         (state.attempts.clone(), state.refusal.clone())
     }
@@ -207,7 +208,8 @@ impl Link {
     pub(crate) fn note_attempts(&self, attempts: Vec<Attempt>, refusal: Option<Refusal>) {
         let mut state = self.state.lock();
         state.attempts = attempts;
-        state.refusal = refusal;
+        let since = state.refusal.take().map(|(_, since)| since);
+        state.refusal = refusal.map(|refusal| (refusal, since.unwrap_or_else(Instant::now)));
         drop(state);
         self.changed.notify_waiters();
     }

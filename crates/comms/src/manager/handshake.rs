@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mosaic_proto::Uid;
+use mosaic_proto::wire::RefusalCode;
 use tokio::time::{Instant, timeout_at};
 
 use super::accept::{BOUND_ALREADY, bind};
@@ -11,6 +12,10 @@ use super::membership::Input;
 use super::{CommsManager, Phase, Shared};
 use crate::error::{BindError, ConnectError};
 use crate::link::{Link, Write};
+
+/// A uid that is still taken after this long is not taken by a dead instance: a closed connection, two refusals 100 ms
+/// apart and the monitor's word take less.
+const HOLDER_JUDGED_WITHIN: Duration = Duration::from_secs(1);
 
 impl CommsManager {
     /// Binds the inbound connection: TCP, and beside it a Unix socket for the same user and memory for the same process.
@@ -142,6 +147,9 @@ impl Shared {
             if let Some(reason) = link.look(|machine| machine.ended().cloned()) {
                 return Err(ConnectError::Gone { uid: link.peer.clone(), reason });
             }
+            if holder_lives(link) {
+                return Err(unreachable(link, self.config.handshake_within));
+            }
             let woken = async {
                 tokio::select! {
                     () = link_changed => {}
@@ -155,10 +163,18 @@ impl Shared {
     }
 }
 
+/// Whether the uid that we want is held by someone who lives: a holder that has died is found out before that.
+fn holder_lives(link: &Link) -> bool {
+    let (_, refusal) = link.last_attempts();
+    refusal.is_some_and(|(refusal, since)| {
+        refusal.code == RefusalCode::UidTaken && since.elapsed() >= HOLDER_JUDGED_WITHIN
+    })
+}
+
 fn unreachable(link: &Link, within: Duration) -> ConnectError {
     let (attempts, refusal) = link.last_attempts();
     match refusal {
-        Some(refusal) => ConnectError::Refused { uid: link.peer.clone(), why: refusal.detail },
+        Some((refusal, _)) => ConnectError::Refused { uid: link.peer.clone(), why: refusal.detail },
         None => ConnectError::Unreachable { uid: link.peer.clone(), within, attempts },
     }
 }
