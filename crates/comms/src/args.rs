@@ -218,7 +218,8 @@ fn owned<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
 /// Similarity from which on a name is suggested, from 0 (nothing in common) to 1 (equal).
 const SIMILAR: f64 = 0.8;
 
-fn similar(name: &str, known: &[&str]) -> Option<String> {
+/// The known name that was probably meant.
+pub(crate) fn similar(name: &str, known: &[&str]) -> Option<String> {
     let scored = known.iter().map(|known| (strsim::jaro_winkler(name, known), known));
     let (score, best) = scored.max_by(|one, other| one.0.total_cmp(&other.0))?;
     (score >= SIMILAR).then(|| (*best).to_owned())
@@ -228,7 +229,7 @@ fn similar(name: &str, known: &[&str]) -> Option<String> {
 const LISTED: usize = 16;
 
 /// Names, as an error lists them.
-struct List<'a>(&'a [String]);
+pub(crate) struct List<'a>(pub(crate) &'a [String]);
 
 impl fmt::Display for List<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -247,7 +248,7 @@ impl fmt::Display for List<'_> {
 }
 
 /// A suggestion, if there is one.
-struct Hint<'a>(&'a Option<String>);
+pub(crate) struct Hint<'a>(pub(crate) &'a Option<String>);
 
 impl fmt::Display for Hint<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -24,6 +24,7 @@ use crate::error::{HandlerError, RemoteError};
 use crate::link::{Link, Write};
 use crate::manager::Shared;
 use crate::message::{Message, Origin};
+use crate::objects::ObjectRef;
 use crate::runtime::{Call, Cancelled, HandlerResult, Handling};
 
 /// Requests that a dispatcher takes before the replies to them are written at the latest.
@@ -388,11 +389,8 @@ fn begin(
     if envelope.codec != Codec::MessagePack {
         return Err(refuse(RemoteError::ARGUMENT, "pickled arguments are not accepted here".to_owned()));
     }
-    if let Some(target) = envelope.command {
-        let message = format!("there is no object `{}` of type `{}`", target.uid, target.kind);
-        return Err(refuse(RemoteError::UNKNOWN_OBJECT, message));
-    }
-    if envelope.method == STOP {
+    let object = envelope.command.map(|target| shared.objects.find(target)).transpose()?;
+    if object.is_none() && envelope.method == STOP {
         caller.stop()?;
         return Ok(Handling::Done(Ok(encode_value(&()).unwrap_or_default())));
     }
@@ -403,16 +401,13 @@ fn begin(
         cancelled: caller.cancelled.clone(),
         comms: shared.handle(),
     };
-    let runtime = shared.runtime.clone();
+    let callee = object.unwrap_or_else(|| shared.runtime.clone());
+    let runtime = callee.clone();
     let dispatched =
         std::panic::catch_unwind(AssertUnwindSafe(|| runtime.dispatch(envelope.method, args, call)));
     match dispatched {
         Ok(Some(handling)) => Ok(handling),
-        Ok(None) => {
-            let methods = shared.runtime.methods();
-            let message = format!("there is no method `{}`, only {}", envelope.method, quoted(&methods));
-            Err(refuse(RemoteError::UNKNOWN_METHOD, message))
-        }
+        Ok(None) => Err(refuse(RemoteError::UNKNOWN_METHOD, unknown_method(envelope, &callee.methods()))),
         Err(panic) => Ok(Handling::Done(Err(HandlerError(Box::new(panicked(&*panic)))))),
     }
 }
@@ -422,11 +417,13 @@ fn as_argument(mut error: Box<RemoteError>) -> Box<RemoteError> {
     error
 }
 
-fn quoted(names: &[String]) -> String {
-    match names {
-        [] => "this runtime has none".to_owned(),
+fn unknown_method(envelope: &Envelope<'_>, methods: &[String]) -> String {
+    let of = envelope.command.map_or_else(String::new, |target| format!(" of {}", ObjectRef::of(target)));
+    let known = match methods {
+        [] => return format!("there is no method `{}`{of}: it has none", envelope.method),
         names => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
-    }
+    };
+    format!("there is no method `{}`{of}, only {known}", envelope.method)
 }
 
 fn unwound(result: Result<HandlerResult, Box<dyn std::any::Any + Send>>) -> HandlerResult {

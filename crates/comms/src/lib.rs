@@ -50,6 +50,8 @@
 //!   waits, [`Args`] for the arguments.
 //! - Calling: [`CommsManager::send`] one way, [`CommsManager::send_recv`] for a result, [`kwargs!`] or any struct for the
 //!   arguments, [`Reply`] for a result that is awaited later.
+//! - Objects inside a runtime: [`Objects`] to register them, [`CommsManager::cmd`] and [`CommsManager::cmd_recv`] to reach
+//!   those of others.
 //! - Large data: [`Array`] and [`Blob`], which travel without being copied.
 //! - Who is there: [`CommsManager::wait_for`], [`CommsManager::events`], [`CommsManager::topology`].
 //! - What can go wrong: [`CallError`], which says by [`CallError::execution`] whether a request has run, and
@@ -77,6 +79,7 @@ pub mod local;
 mod manager;
 mod message;
 mod msgpack;
+mod objects;
 mod out_of_band;
 mod pool;
 mod runtime;
@@ -104,6 +107,7 @@ pub use mosaic_proto::limits::Limits;
 pub use mosaic_proto::link::Execution;
 pub use mosaic_proto::{Instance, InvalidUid, Place, Reason, Topology, Uid};
 pub use msgpack::Malformed;
+pub use objects::{ObjectRef, Objects};
 pub use out_of_band::{EXT_ARRAY, EXT_BYTES};
 pub use pool::{ALIGNMENT, Buffer, DEFAULT_KEEP, Pool, Received};
 pub use runtime::{Call, HandlerResult, Handling, Methods, Runtime};

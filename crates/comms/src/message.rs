@@ -15,6 +15,7 @@ use crate::decode::DecodeError;
 use crate::encode::{Encoded, encode_value};
 use crate::error::RemoteError;
 use crate::link::{Link, Write};
+use crate::objects::ObjectRef;
 use crate::pool::{Buffer, Received};
 use crate::runtime::Cancelled;
 
@@ -69,6 +70,11 @@ impl Message {
     /// The method that is called.
     pub fn method(&self) -> String {
         self.incoming.envelope().method.to_owned()
+    }
+
+    /// The object that is called, if it is not the runtime itself.
+    pub fn object(&self) -> Option<ObjectRef> {
+        self.incoming.envelope().command.map(ObjectRef::of)
     }
 
     /// Whether the sender awaits a reply.

@@ -21,12 +21,15 @@ use crate::error::{CallError, RemoteError, TrySendError, TrySendReason};
 use crate::kwargs::IntoArgs;
 use crate::link::{Link, Write};
 use crate::message::{Message, Origin, OwnReply};
+use crate::objects::ObjectRef;
 
 /// A request that is being put together.
 #[derive(Debug)]
 pub(super) struct Draft {
     pub(super) comms: CommsManager,
     pub(super) uid: String,
+    /// The object that is meant, if it is not the runtime itself.
+    pub(super) object: Option<ObjectRef>,
     pub(super) method: String,
     pub(super) args: Result<Encoded, EncodeError>,
     pub(super) express: bool,
@@ -45,7 +48,20 @@ enum Route {
 impl Draft {
     pub(super) fn new(comms: &CommsManager, uid: &str, method: String, args: impl IntoArgs) -> Draft {
         let args = args.into_args();
-        Draft { comms: comms.clone(), uid: uid.to_owned(), method, args, express: false, deadline: None }
+        Draft {
+            comms: comms.clone(),
+            uid: uid.to_owned(),
+            object: None,
+            method,
+            args,
+            express: false,
+            deadline: None,
+        }
+    }
+
+    /// The same for an object in the runtime.
+    pub(super) fn to(self, object: ObjectRef) -> Draft {
+        Draft { object: Some(object), ..self }
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -56,7 +72,7 @@ impl Draft {
     fn encode(&self, args: &Encoded, wants_reply: bool) -> Result<Outgoing, CallError> {
         let envelope = self.envelope(wants_reply);
         let outgoing = Outgoing::new(&envelope, Body::Copy(&args.body), args.buffers.clone());
-        let outgoing = outgoing.map_err(|_| self.too_large(self.method.len() as u64, MAX_METHOD))?;
+        let outgoing = outgoing.map_err(|_| self.names_too_large())?;
         let control = mosaic_proto::limits::MAX_CONTROL_MESSAGE as u64;
         if self.express && outgoing.cost() > control {
             return Err(self.too_large(outgoing.cost(), control));
@@ -72,11 +88,16 @@ impl Draft {
             wants_reply,
             express: self.express,
             depth: depth_of_requests(),
-            command: None,
+            command: self.object.as_ref().map(ObjectRef::target),
             remaining: self.deadline,
             codec: Codec::MessagePack,
             trace: None,
         }
+    }
+
+    fn names_too_large(&self) -> CallError {
+        let size = self.method.len() + self.object.as_ref().map_or(0, ObjectRef::len);
+        self.too_large(size as u64, MAX_NAMES)
     }
 
     fn too_large(&self, size: u64, limit: u64) -> CallError {
@@ -219,8 +240,8 @@ impl Draft {
     ) -> Result<CancellationToken, CallError> {
         let mut envelope = Vec::new();
         self.envelope(ticket.is_some()).encode(&mut envelope);
-        let incoming = Incoming::from_parts(&envelope, &args.body, Vec::new())
-            .map_err(|_| self.too_large(self.method.len() as u64, MAX_METHOD))?;
+        let incoming =
+            Incoming::from_parts(&envelope, &args.body, Vec::new()).map_err(|_| self.names_too_large())?;
         let given_up = CancellationToken::new();
         let origin = Origin::Own { ticket: Arc::new(Mutex::new(ticket)), given_up: given_up.clone() };
         let message = Message::new(self.shared().uid.clone(), incoming, args.buffers, origin);
@@ -262,8 +283,8 @@ impl Draft {
     }
 }
 
-/// Bytes of a method's name at most, as far as an error needs to say.
-const MAX_METHOD: u64 = mosaic_proto::limits::MAX_ENVELOPE as u64;
+/// Bytes of the names of a method and its object at most, as far as an error needs to say.
+const MAX_NAMES: u64 = mosaic_proto::limits::MAX_ENVELOPE as u64;
 
 /// Takes a waiting message back when its sender has gone.
 struct Withdraw<'a> {
@@ -307,6 +328,7 @@ pub(super) fn send_unasked(shared: &Arc<Shared>, peer: &Uid, method: &str, args:
     let draft = Draft {
         comms: shared.handle(),
         uid: peer.to_string(),
+        object: None,
         method: method.to_owned(),
         args: Ok(Encoded::default()),
         express: true,

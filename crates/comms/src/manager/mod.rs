@@ -1,6 +1,6 @@
 //! The manager: what a runtime has of the network. Its themes are files of their own:
 //!
-//! - out: `send` (what users call), `draft` (every message's way to its link), `reply` (how a call ends);
+//! - out: `send` (what users call), `command` (the same for objects), `draft` (every message's way to its link), `reply` (how a call ends);
 //! - in: `receive` (listening, or pulling messages oneself);
 //! - connections: `handshake`, `accept`, `dial`;
 //! - who is there: `membership`, `wait`;
@@ -8,6 +8,7 @@
 
 mod accept;
 mod blocking;
+mod command;
 mod dial;
 mod draft;
 mod handshake;
@@ -48,6 +49,7 @@ use crate::error::{RemoteError, StartError, UnknownPeer};
 use crate::events::{EVENTS_KEPT, Event, Events};
 use crate::link::Link;
 use crate::message::Message;
+use crate::objects::Objects;
 use crate::pool::Buffer;
 use crate::runtime::Runtime;
 
@@ -108,6 +110,7 @@ pub(crate) struct Shared {
     pub(crate) executor: Handle,
     pub(crate) io: Handle,
     pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) objects: Objects,
     pub(crate) intake: Intake,
     /// Permits of handlers to run.
     pub(crate) running: Arc<Semaphore>,
@@ -179,6 +182,7 @@ impl CommsManager {
             io: context.next_io(),
             span: tracing::info_span!("mosaic", uid = %uid),
             intake: Intake::default(),
+            objects: Objects::default(),
             running: Arc::new(Semaphore::new(config.running_handlers)),
             handlers: TaskTracker::new(),
             tasks: TaskTracker::new(),
@@ -426,7 +430,9 @@ impl Shared {
     /// A message has come over a link.
     pub(crate) fn receive(self: &Arc<Self>, link: &Arc<Link>, incoming: Incoming<Buffer>, session: Session) {
         let message = crate::message::arrival(link, incoming, session);
-        if membership::is_protocol(message.envelope().method) {
+        let envelope = message.envelope();
+        // The methods of objects have whatever names they like.
+        if envelope.command.is_none() && membership::is_protocol(envelope.method) {
             message.origin.consumed(message.cost());
             self.inform(Input::Protocol { link: link.clone(), message });
         } else {

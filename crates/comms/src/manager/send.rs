@@ -55,7 +55,7 @@ impl CommsManager {
         method: impl Into<String>,
         args: impl IntoArgs,
     ) -> SendRecv<R> {
-        SendRecv { draft: Draft::new(self, uid.as_ref(), method.into(), args), result: PhantomData }
+        SendRecv::from_draft(Draft::new(self, uid.as_ref(), method.into(), args))
     }
 
     /// Sends a message one way if there is room for it now, and hands it back if not.
@@ -125,12 +125,20 @@ impl<R: DeserializeOwned + 'static> IntoFuture for SendRecv<R> {
 }
 
 impl SendMessage {
+    pub(super) fn from_draft(draft: Draft) -> SendMessage {
+        SendMessage(draft)
+    }
+
     pub(super) fn executor(&self) -> Handle {
         self.0.shared().executor.clone()
     }
 }
 
 impl<R> SendRecv<R> {
+    pub(super) fn from_draft(draft: Draft) -> SendRecv<R> {
+        SendRecv { draft, result: PhantomData }
+    }
+
     pub(super) fn executor(&self) -> Handle {
         self.draft.shared().executor.clone()
     }
