@@ -4,28 +4,30 @@
 //! what is ready at once never becomes a task, and what was sent first starts first. A pending handler is spawned.
 //! Express requests have no order and are spawned at once.
 
+mod caller;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use futures_util::FutureExt;
-use mosaic_proto::wire::{Codec, Envelope, Kind};
-use mosaic_proto::{Session, Uid};
+use mosaic_proto::Session;
+use mosaic_proto::wire::{Codec, Envelope};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, TryAcquireError, mpsc, oneshot};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, warn};
+use tracing::Instrument;
 
+use self::caller::Caller;
 use crate::args::Args;
-use crate::encode::{Encoded, encode_value};
+use crate::encode::encode_value;
 use crate::error::{HandlerError, RemoteError};
 use crate::link::{Link, Write};
 use crate::manager::Shared;
 use crate::message::{Message, Origin};
 use crate::objects::ObjectRef;
-use crate::runtime::{Call, Cancelled, HandlerResult, Handling};
+use crate::runtime::{Call, HandlerResult, Handling};
 
 /// Requests that a dispatcher takes before the replies to them are written at the latest.
 const BATCH: usize = 64;
@@ -435,132 +437,4 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> RemoteError {
     let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
     let message = message.unwrap_or_else(|| "a value that is no text".to_owned());
     RemoteError::new(RemoteError::PANIC, format!("the handler panicked: {message}"))
-}
-
-/// Who is to get the outcome of a call.
-struct Caller {
-    shared: Arc<Shared>,
-    sender: Uid,
-    method: String,
-    id: u64,
-    wants_reply: bool,
-    delimited: bool,
-    deadline: Option<Instant>,
-    cancelled: Cancelled,
-    registered: bool,
-    origin: Option<Origin>,
-    write: Write,
-}
-
-impl Caller {
-    fn of(shared: &Arc<Shared>, message: &Message, write: Write) -> Caller {
-        let envelope = message.envelope();
-        Caller {
-            shared: shared.clone(),
-            sender: message.sender.clone(),
-            method: envelope.method.to_owned(),
-            id: envelope.id,
-            wants_reply: envelope.wants_reply,
-            delimited: message.delimited(),
-            deadline: None,
-            cancelled: message.origin.given_up(),
-            registered: false,
-            origin: Some(message.origin.clone()),
-            write,
-        }
-    }
-
-    /// The request has its turn. False if it was given up before.
-    fn wants_it(&self) -> bool {
-        match &self.origin {
-            Some(Origin::Link { link, express: false, .. }) => link.inbox.start(self.id),
-            _ => !self.cancelled.is_cancelled(),
-        }
-    }
-
-    /// From here on the caller can cancel the handler; perhaps it just did.
-    fn register(&mut self) -> CancellationToken {
-        self.registered = true;
-        let token = self.cancelled.token();
-        if let Some(Origin::Link { link, .. }) = &self.origin {
-            link.running.lock().insert(self.id, token.clone());
-            if link.inbox.was_cancelled(self.id) {
-                token.cancel();
-            }
-        }
-        token
-    }
-
-    /// Stops this runtime in good order, unless it could be anyone who asks for that.
-    fn stop(&self) -> Result<(), Box<RemoteError>> {
-        if let Some(Origin::Link { link, .. }) = &self.origin
-            && !link.is_authenticated()
-        {
-            let message = "only those may stop this runtime whom it knows to be of the same user";
-            return Err(Box::new(RemoteError::new(RemoteError::REFUSED, message)));
-        }
-        debug!(peer = %self.sender, "stopped by a peer");
-        self.shared.begin_stop();
-        Ok(())
-    }
-
-    /// The caller has given up: nothing is sent.
-    fn forget(&mut self) {
-        debug!(peer = %self.sender, method = %self.method, id = self.id, "cancelled by the caller");
-        if let Some(origin) = self.origin.take() {
-            self.unregister(&origin);
-        }
-    }
-
-    fn unregister(&self, origin: &Origin) {
-        if let Origin::Link { link, .. } = origin
-            && self.registered
-        {
-            link.running.lock().remove(&self.id);
-        }
-    }
-
-    fn finish(&mut self, result: HandlerResult) {
-        match result {
-            Ok(encoded) => self.reply(Kind::Reply, encoded),
-            Err(HandlerError(mut error)) => {
-                error.ran = true;
-                self.fail(*error);
-            }
-        }
-    }
-
-    fn fail(&mut self, mut error: RemoteError) {
-        error.uid = self.shared.uid.to_string();
-        error.method.clone_from(&self.method);
-        if self.wants_reply {
-            let encoded = encode_value(&error).unwrap_or_default();
-            self.reply(Kind::Error, encoded);
-        } else {
-            warn!(peer = %self.sender, %error, "a one-way message failed");
-            self.shared.report_failure(&self.sender, &error);
-            self.forget();
-        }
-    }
-
-    fn reply(&mut self, kind: Kind, encoded: Encoded) {
-        let Some(origin) = self.origin.take() else { return };
-        self.unregister(&origin);
-        if self.wants_reply {
-            origin.reply(kind, self.id, encoded, self.delimited, self.write);
-        }
-    }
-}
-
-impl Drop for Caller {
-    /// A handler that ends without an outcome (its executor was shut down) must not leave its caller waiting.
-    fn drop(&mut self) {
-        if self.origin.is_some() {
-            self.write = Write::Now;
-            let mut error =
-                RemoteError::new(RemoteError::STOPPED, "the runtime stopped before the handler ended");
-            error.ran = true;
-            self.wants_reply.then(|| self.fail(error));
-        }
-    }
 }
