@@ -48,7 +48,8 @@
 //!   managers of a process share.
 //! - Being called: [`Methods`] for closures, [`Runtime`] for types of one's own, [`Call`] for who calls and how long it
 //!   waits, [`Args`] for the arguments.
-//! - Calling: [`CommsManager::send`] one way, [`CommsManager::send_recv`] for a result, [`kwargs!`] or any struct for the
+//! - Calling: [`CommsManager::send`] one way, [`CommsManager::send_recv`] for a result,
+//!   [`CommsManager::send_recv_all`] for those of many, [`kwargs!`] or any struct for the
 //!   arguments, [`Reply`] for a result that is awaited later.
 //! - Objects inside a runtime: [`Objects`] to register them, [`CommsManager::cmd`] and [`CommsManager::cmd_recv`] to reach
 //!   those of others.
@@ -101,7 +102,7 @@ pub use events::{Event, Events};
 #[doc(hidden)]
 pub use kwargs::__argument_name;
 pub use kwargs::{IntoArgs, Kwargs};
-pub use manager::{Beat, CommsManager, Listening, Reply, SendMessage, SendRecv};
+pub use manager::{Beat, CommsManager, Listening, Reply, SendMessage, SendRecv, SendRecvAll};
 pub use message::Message;
 pub use mosaic_proto::limits::Limits;
 pub use mosaic_proto::link::Execution;

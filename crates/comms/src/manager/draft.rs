@@ -1,5 +1,6 @@
 //! A request from its encoding to the link: the way out that every message takes.
 
+use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -158,6 +159,11 @@ impl Draft {
     /// Sends a request and gives what will be its reply.
     pub(super) async fn call<R>(mut self) -> Result<Reply<R>, CallError> {
         let args = self.take_args()?;
+        self.call_with(Cow::Owned(args)).await
+    }
+
+    /// The same with arguments that others may send too.
+    pub(super) async fn call_with<R>(self, args: Cow<'_, Encoded>) -> Result<Reply<R>, CallError> {
         let peer = match self.route().await? {
             Route::Link(link) => return self.call_over(link, &args),
             Route::Own => self.shared().uid.clone(),
@@ -168,7 +174,7 @@ impl Draft {
             Route::Unknown => return Err(self.unknown()),
         };
         let (ticket, reply) = oneshot::channel();
-        let cancel = self.send_to_self(args, Some(ticket))?.drop_guard();
+        let cancel = self.send_to_self(args.into_owned(), Some(ticket))?.drop_guard();
         let timer = self.deadline.map(|limit| Box::pin(tokio::time::sleep(limit)));
         Ok(self.reply(peer, Waiting::Own { reply, timer, cancel: Some(cancel) }))
     }

@@ -1,6 +1,6 @@
 //! The manager: what a runtime has of the network. Its themes are files of their own:
 //!
-//! - out: `send` (what users call), `command` (the same for objects), `draft` (every message's way to its link), `reply` (how a call ends);
+//! - out: `send` (what users call), `command` (the same for objects), `many` (to many at once), `draft` (every message's way to its link), `reply` (how a call ends);
 //! - in: `receive` (listening, or pulling messages oneself);
 //! - connections: `handshake`, `accept`, `dial`;
 //! - who is there: `membership`, `wait`;
@@ -12,6 +12,7 @@ mod command;
 mod dial;
 mod draft;
 mod handshake;
+mod many;
 mod membership;
 mod receive;
 mod reply;
@@ -35,6 +36,7 @@ use tracing::Span;
 
 pub(crate) use blocking::block_on;
 pub(crate) use dial::dial;
+pub use many::SendRecvAll;
 pub use receive::Listening;
 pub use reply::Reply;
 pub use send::{SendMessage, SendRecv};
