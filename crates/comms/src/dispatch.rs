@@ -432,7 +432,8 @@ fn unwound(result: Result<HandlerResult, Box<dyn std::any::Any + Send>>) -> Hand
     result.unwrap_or_else(|panic| Err(HandlerError(Box::new(panicked(&*panic)))))
 }
 
-fn panicked(panic: &(dyn std::any::Any + Send)) -> RemoteError {
+/// The error that a panic is to its caller.
+pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> RemoteError {
     let message = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let message = message.or_else(|| panic.downcast_ref::<String>().cloned());
     let message = message.unwrap_or_else(|| "a value that is no text".to_owned());

@@ -102,10 +102,11 @@ pub use events::{Event, Events};
 #[doc(hidden)]
 pub use kwargs::__argument_name;
 pub use kwargs::{IntoArgs, Kwargs};
-pub use manager::{Beat, CommsManager, Listening, Reply, SendMessage, SendRecv, SendRecvAll};
+pub use manager::{Beat, CommsManager, Listening, Protocol, Reply, SendMessage, SendRecv, SendRecvAll};
 pub use message::Message;
 pub use mosaic_proto::limits::Limits;
 pub use mosaic_proto::link::Execution;
+pub use mosaic_proto::membership::Notify;
 pub use mosaic_proto::{Instance, InvalidUid, Place, Reason, Topology, Uid};
 pub use msgpack::Malformed;
 pub use objects::{ObjectRef, Objects};

@@ -29,6 +29,8 @@ use crate::objects::ObjectRef;
 pub(super) struct Draft {
     pub(super) comms: CommsManager,
     pub(super) uid: String,
+    /// Who is said to have sent a message to oneself, if it is somebody else.
+    sender: Option<Uid>,
     /// The object that is meant, if it is not the runtime itself.
     pub(super) object: Option<ObjectRef>,
     pub(super) method: String,
@@ -52,12 +54,18 @@ impl Draft {
         Draft {
             comms: comms.clone(),
             uid: uid.to_owned(),
+            sender: None,
             object: None,
             method,
             args,
             express: false,
             deadline: None,
         }
+    }
+
+    /// The same as if `sender` had sent it to us.
+    pub(super) fn from(self, sender: &Uid) -> Draft {
+        Draft { sender: Some(sender.clone()), ..self }
     }
 
     /// The same for an object in the runtime.
@@ -250,7 +258,8 @@ impl Draft {
             Incoming::from_parts(&envelope, &args.body, Vec::new()).map_err(|_| self.names_too_large())?;
         let given_up = CancellationToken::new();
         let origin = Origin::Own { ticket: Arc::new(Mutex::new(ticket)), given_up: given_up.clone() };
-        let message = Message::new(self.shared().uid.clone(), incoming, args.buffers, origin);
+        let sender = self.sender.as_ref().unwrap_or(&self.shared().uid).clone();
+        let message = Message::new(sender, incoming, args.buffers, origin);
         self.shared().send_to_self(message);
         Ok(given_up)
     }
@@ -334,6 +343,7 @@ pub(super) fn send_unasked(shared: &Arc<Shared>, peer: &Uid, method: &str, args:
     let draft = Draft {
         comms: shared.handle(),
         uid: peer.to_string(),
+        sender: None,
         object: None,
         method: method.to_owned(),
         args: Ok(Encoded::default()),

@@ -4,6 +4,7 @@
 //! - in: `receive` (listening, or pulling messages oneself);
 //! - connections: `handshake`, `accept`, `dial`;
 //! - who is there: `membership`, `wait`;
+//! - `protocol` (what the loop calls, for those who carry its messages themselves);
 //! - `stop`, and `blocking` (the synchronous twins).
 
 mod accept;
@@ -14,6 +15,7 @@ mod draft;
 mod handshake;
 mod many;
 mod membership;
+mod protocol;
 mod receive;
 mod reply;
 mod send;
@@ -37,6 +39,7 @@ use tracing::Span;
 pub(crate) use blocking::block_on;
 pub(crate) use dial::dial;
 pub use many::SendRecvAll;
+pub use protocol::Protocol;
 pub use receive::Listening;
 pub use reply::Reply;
 pub use send::{SendMessage, SendRecv};

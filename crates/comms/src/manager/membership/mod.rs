@@ -13,7 +13,7 @@ use mosaic_proto::link::Verdict as LinkVerdict;
 use mosaic_proto::membership::{Effect, Membership, Notice, Notify as Pass, Part, Verdict};
 use mosaic_proto::wire::Kind;
 use mosaic_proto::{Instance, Place, Reason, Topology, Uid};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info};
 
 use self::program::tell_program;
@@ -46,13 +46,45 @@ pub(super) fn is_protocol(method: &str) -> bool {
 
 /// What membership is told.
 pub(crate) enum Input {
-    LinkUp { link: Arc<Link>, instance: Instance },
-    LinkLost { link: Arc<Link>, reason: Reason },
-    LinkEnded { link: Arc<Link>, verdict: LinkVerdict, reason: Reason },
-    Protocol { link: Arc<Link>, message: Message },
-    Introduce { to: Uid },
-    Learned { uid: Uid, place: Place },
+    LinkUp {
+        link: Arc<Link>,
+        instance: Instance,
+    },
+    LinkLost {
+        link: Arc<Link>,
+        reason: Reason,
+    },
+    LinkEnded {
+        link: Arc<Link>,
+        verdict: LinkVerdict,
+        reason: Reason,
+    },
+    Protocol {
+        link: Arc<Link>,
+        message: Message,
+    },
+    /// The program itself says what `sender` has said.
+    Told {
+        sender: Uid,
+        told: Told,
+        done: oneshot::Sender<()>,
+    },
+    Introduce {
+        to: Uid,
+    },
+    Learned {
+        uid: Uid,
+        place: Place,
+    },
     Leave,
+}
+
+/// What a peer may say, read already.
+pub(crate) enum Told {
+    Connect { uid: Uid, place: Place, notify: Pass },
+    Disconnect { uid: Uid, instance: Instance, reason: Reason, notify: Pass },
+    Hand { place: Place },
+    Shake { network: Vec<(Uid, Place)> },
 }
 
 /// What everybody may read of the membership.
@@ -113,7 +145,8 @@ impl Shared {
         let membership = Membership::new(self.uid.clone(), place);
         // Bounded by the changes of the network, which the program has to hear of anyway.
         let (announce, announcements) = mpsc::unbounded_channel();
-        let registrar = Registrar { shared: self.clone(), membership, announce, version: None };
+        let registrar =
+            Registrar { shared: self.clone(), membership, announce, version: None, waiting: Vec::new() };
         registrar.publish_first();
         self.tasks.spawn_on(registrar.run(inputs), &self.io);
         self.tasks.spawn_on(tell_program(self.clone(), announcements), &self.executor);
@@ -144,6 +177,8 @@ struct Registrar {
     membership: Membership,
     announce: mpsc::UnboundedSender<Announcement>,
     version: Option<u64>,
+    /// Whom to tell that what they said has been done.
+    waiting: Vec<oneshot::Sender<()>>,
 }
 
 impl Registrar {
@@ -170,6 +205,10 @@ impl Registrar {
             }
             self.perform();
             self.publish();
+            // Who has said it may not wait for it.
+            self.waiting.drain(..).for_each(|done| {
+                let _ = done.send(());
+            });
         }
     }
 
@@ -197,12 +236,30 @@ impl Registrar {
                 }
             }
             Input::Protocol { link, message } => self.take_message(&link, message),
+            Input::Told { sender, told, done } => {
+                self.waiting.push(done);
+                self.take_told(&sender, told);
+            }
             Input::Introduce { to } => self.membership.introduce(&to),
             Input::Learned { uid, place } => {
                 let monitor = Uid::new(Uid::MONITOR).expect("the monitor's uid is one");
                 self.membership.connect(now, &monitor, &uid, place, Pass::Nobody);
             }
             Input::Leave => self.membership.leave(),
+        }
+    }
+
+    fn take_told(&mut self, sender: &Uid, told: Told) {
+        let now = self.shared.context.now();
+        match told {
+            Told::Connect { uid, place, notify } => {
+                self.membership.connect(now, sender, &uid, place, notify);
+            }
+            Told::Disconnect { uid, instance, reason, notify } => {
+                self.membership.disconnect(now, sender, &uid, instance, reason, notify);
+            }
+            Told::Hand { place } => self.membership.hand(now, sender, place),
+            Told::Shake { network } => self.membership.shake(now, sender, network, Part::Last),
         }
     }
 
