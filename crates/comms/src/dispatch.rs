@@ -17,7 +17,7 @@ use mosaic_proto::wire::{Codec, Envelope};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, TryAcquireError, mpsc, oneshot};
 use tokio::time::Instant;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use self::caller::Caller;
 use crate::args::Args;
@@ -27,7 +27,7 @@ use crate::link::{Link, Write};
 use crate::manager::Shared;
 use crate::message::{Message, Origin};
 use crate::objects::ObjectRef;
-use crate::runtime::{Call, HandlerResult, Handling};
+use crate::runtime::{Call, Computation, HandlerResult, Handling};
 
 /// Requests that a dispatcher takes before the replies to them are written at the latest.
 const BATCH: usize = 64;
@@ -364,18 +364,46 @@ async fn start(shared: &Arc<Shared>, message: Message, mut caller: Caller, permi
                 }
             }
         }
-        Handling::Compute(compute) => {
-            caller.register();
-            let compute = move || {
-                let result = span.in_scope(|| {
-                    DEPTH.sync_scope(depth, || std::panic::catch_unwind(AssertUnwindSafe(compute)))
-                });
-                caller.write = Write::Now;
-                caller.finish(unwound(result));
-                drop(permit);
-            };
-            drop(shared.handlers.spawn_blocking_on(compute, &shared.executor));
-        }
+        Handling::Compute(compute) => Running { caller, permit, span, depth }.compute(compute),
+        Handling::Turn(mut turn) => match futures_util::poll!(turn.as_mut()) {
+            std::task::Poll::Ready(compute) => Running { caller, permit, span, depth }.compute(compute),
+            std::task::Poll::Pending => {
+                let cancelled = caller.register();
+                let task = async move {
+                    tokio::select! {
+                        biased;
+                        () = cancelled.cancelled() => caller.forget(),
+                        compute = turn => Running { caller, permit, span, depth }.compute(compute),
+                    }
+                };
+                shared.handlers.spawn_on(task, &shared.executor);
+            }
+        },
+    }
+}
+
+/// What goes along with a computation.
+struct Running {
+    caller: Caller,
+    permit: OwnedSemaphorePermit,
+    span: Span,
+    depth: u8,
+}
+
+impl Running {
+    /// Starts it on the compute pool.
+    fn compute(self, compute: Computation) {
+        let Running { mut caller, permit, span, depth } = self;
+        let shared = caller.shared.clone();
+        caller.register();
+        let compute = move || {
+            let result = span
+                .in_scope(|| DEPTH.sync_scope(depth, || std::panic::catch_unwind(AssertUnwindSafe(compute))));
+            caller.write = Write::Now;
+            caller.finish(unwound(result));
+            drop(permit);
+        };
+        drop(shared.handlers.spawn_blocking_on(compute, &shared.executor));
     }
 }
 

@@ -109,8 +109,14 @@ impl HandlerError {
 
 impl<E: std::error::Error + 'static> From<E> for HandlerError {
     fn from(error: E) -> HandlerError {
-        let any: &(dyn std::error::Error + 'static) = &error;
-        let kind = if any.is::<ArgumentError>() { RemoteError::ARGUMENT } else { RemoteError::ERROR };
+        HandlerError::of(&error)
+    }
+}
+
+impl HandlerError {
+    /// Of an error of any type, with its causes.
+    pub(crate) fn of(error: &(dyn std::error::Error + 'static)) -> HandlerError {
+        let kind = if error.is::<ArgumentError>() { RemoteError::ARGUMENT } else { RemoteError::ERROR };
         let mut remote = RemoteError::new(kind, error.to_string());
         let mut source = error.source();
         while let Some(cause) = source {

@@ -46,8 +46,8 @@
 //!
 //! - Being in a network: [`CommsManager`], with [`Config`] and [`Security`] for how, and [`Context`] for what several
 //!   managers of a process share.
-//! - Being called: [`Methods`] for closures, [`Runtime`] for types of one's own, [`Call`] for who calls and how long it
-//!   waits, [`Args`] for the arguments.
+//! - Being called: [`Methods`] for closures, the attribute [`macro@runtime`] for types of one's own, [`Runtime`] for what
+//!   both are, [`Call`] for who calls and how long it waits, [`Args`] for the arguments.
 //! - Calling: [`CommsManager::send`] one way, [`CommsManager::send_recv`] for a result,
 //!   [`CommsManager::send_recv_all`] for those of many, [`kwargs!`] or any struct for the
 //!   arguments, [`Reply`] for a result that is awaited later.
@@ -74,6 +74,8 @@ mod dispatch;
 mod encode;
 mod error;
 mod events;
+mod exclusive;
+mod generated;
 mod kwargs;
 mod link;
 pub mod local;
@@ -99,11 +101,78 @@ pub use error::{
     TrySendError, TrySendReason, UnknownPeer, WaitError,
 };
 pub use events::{Event, Events};
+pub use exclusive::Exclusive;
 #[doc(hidden)]
 pub use kwargs::__argument_name;
 pub use kwargs::{IntoArgs, Kwargs};
 pub use manager::{Beat, CommsManager, Listening, Protocol, Reply, SendMessage, SendRecv, SendRecvAll};
 pub use message::Message;
+/// Makes the `pub` methods of a type callable from elsewhere, and a typed proxy to call them with.
+///
+/// It stands on the `impl` block of a type `Solver`. Every `pub` method with a receiver becomes a method of the runtime
+/// `Solver`, which is started as any other; the type `SolverProxy` has the same methods for callers. Whatever else is in
+/// the block is left alone.
+///
+/// | written | means |
+/// |---|---|
+/// | `async fn` | runs on the executor |
+/// | `fn` | runs on the compute pool, where it may take as long as it likes |
+/// | `&self` | runs concurrently with others |
+/// | `&mut self` | runs alone, in the order of arrival: see [`Exclusive`] |
+/// | `call: &Call` | who calls; no argument |
+/// | `name: T` | an argument, which travels under that name; any owned `T` that serde knows |
+/// | `#[arg(default = ..)]` before it | it may be left out, and is a setter of the proxy's call |
+/// | `-> Result<T, E>` | can fail, with any error type, texts and boxed errors too; told by the name `Result` |
+/// | `#[error(kind = ..)]` | [`RemoteError::kind`] of its errors: a text, or a function from `&E` to one |
+/// | `#[hook] fn connected(&self, peer: &Uid)` | as [`Runtime::connected`] |
+/// | `#[hook] fn disconnected(&self, peer: &Uid, why: &Reason)` | as [`Runtime::disconnected`] |
+///
+/// A method of the proxy takes the arguments that have no default, and returns a call: `.name(value)` gives one that
+/// has, `.deadline(..)` and `.express()` are those of [`SendRecv`], and awaiting it gives `Result<T, CallError>`.
+///
+/// What can't be called from elsewhere is refused with a hint: generics, borrowed arguments, `impl Trait`, patterns,
+/// `self` by value, names that the protocol uses.
+///
+/// # Example
+/// ```
+/// use mosaic_comms::{Array, Call, CommsManager, Config, Methods};
+///
+/// struct Solver { shots: usize }
+///
+/// #[mosaic_comms::runtime]
+/// impl Solver {
+///     /// Scales a field.
+///     pub async fn scale(&self, field: Array<f32>, #[arg(default = 1.0)] factor: f32) -> Array<f32> {
+///         field.as_slice().iter().map(|value| value * factor).collect::<Vec<_>>().into()
+///     }
+///
+///     /// Fires a shot, and counts it.
+///     #[error(kind = "no-such-shot")]
+///     pub fn shoot(&mut self, call: &Call, shot: usize) -> Result<usize, String> {
+///         if shot > 99 {
+///             return Err(format!("{} asks for shot {shot} of 100", call.sender()));
+///         }
+///         self.shots += 1;
+///         Ok(self.shots)
+///     }
+/// }
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let here = Config::default().address("127.0.0.1");
+/// # let head = CommsManager::start("monitor", Methods::new(), here.clone()).await?;
+/// # let config = here.monitor(head.address(), head.port());
+/// let worker = CommsManager::start("worker:0", Solver { shots: 0 }, config).await?;
+/// let solver = SolverProxy::new(&head, "worker:0");
+/// let field = solver.scale(vec![1.0, 2.0].into()).factor(2.0).await?;
+/// assert_eq!(field.as_slice(), [2.0, 4.0]);
+/// assert_eq!(solver.shoot(7).await?, 1);
+/// # worker.stop().await;
+/// # head.stop().await;
+/// # Ok(())
+/// # }
+/// ```
+pub use mosaic_macros::runtime;
 pub use mosaic_proto::limits::Limits;
 pub use mosaic_proto::link::Execution;
 pub use mosaic_proto::membership::Notify;
@@ -112,7 +181,14 @@ pub use msgpack::Malformed;
 pub use objects::{ObjectRef, Objects};
 pub use out_of_band::{EXT_ARRAY, EXT_BYTES};
 pub use pool::{ALIGNMENT, Buffer, DEFAULT_KEEP, Pool, Received};
-pub use runtime::{Call, HandlerResult, Handling, Methods, Runtime};
+pub use runtime::{Call, Computation, HandlerResult, Handling, IntoRuntime, Methods, Runtime};
+
+/// What generated code needs, and nobody else.
+#[doc(hidden)]
+pub mod __generated {
+    pub use crate::exclusive::{ExclusiveRuntime, State};
+    pub use crate::generated::{ByItself, ByText, Failure, argument_or, finished, of_kind};
+}
 
 /// The programs of README.md are run as tests.
 #[cfg(doctest)]

@@ -34,7 +34,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::error::WaitError;
 use crate::manager::{CommsManager, block_on};
-use crate::runtime::{Methods, Runtime};
+use crate::runtime::{IntoRuntime, Methods};
 
 use self::birth::Birth;
 pub use self::process::Worker;
@@ -238,7 +238,7 @@ impl Drop for Network {
     }
 }
 
-impl<R: Runtime> Builder<R> {
+impl<R: IntoRuntime> Builder<R> {
     /// How many workers to start. Default: one for each processor.
     pub fn workers(mut self, count: usize) -> Self {
         self.workers = count;
@@ -246,7 +246,7 @@ impl<R: Runtime> Builder<R> {
     }
 
     /// What the head's runtime is. Default: one without methods.
-    pub fn head<H: Runtime>(self, runtime: H) -> Builder<H> {
+    pub fn head<H: IntoRuntime>(self, runtime: H) -> Builder<H> {
         let Builder { workers, arguments, within, .. } = self;
         Builder { head: runtime, workers, arguments, within }
     }

@@ -41,6 +41,27 @@ pub trait Runtime: Send + Sync + 'static {
     }
 }
 
+/// What a manager is started with: any [`Runtime`], or what becomes one.
+///
+/// A type with `&mut self` methods can't be called through the `Arc` that a [`Runtime`] is held in. The attribute
+/// [`runtime`](macro@crate::runtime) implements this for it in place of [`Runtime`], and [`Exclusive`](crate::Exclusive)
+/// keeps its state.
+pub trait IntoRuntime: Send {
+    /// What it becomes.
+    type Runtime: Runtime;
+
+    /// Makes it a runtime.
+    fn into_runtime(self) -> Self::Runtime;
+}
+
+impl<R: Runtime> IntoRuntime for R {
+    type Runtime = R;
+
+    fn into_runtime(self) -> R {
+        self
+    }
+}
+
 /// What a handler comes to.
 pub type HandlerResult = Result<Encoded, HandlerError>;
 
@@ -51,8 +72,14 @@ pub enum Handling {
     /// On the executor: polled once in place, spawned if it is pending.
     Future(Pin<Box<dyn Future<Output = HandlerResult> + Send>>),
     /// On the compute pool, where it may take as long as it likes.
-    Compute(Box<dyn FnOnce() -> HandlerResult + Send>),
+    Compute(Computation),
+    /// On the compute pool once it is its turn, which the future waits for on the executor: polled once in place, so
+    /// that turns are taken in order.
+    Turn(Pin<Box<dyn Future<Output = Computation> + Send>>),
 }
+
+/// What runs on the compute pool.
+pub type Computation = Box<dyn FnOnce() -> HandlerResult + Send>;
 
 impl fmt::Debug for Handling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,6 +87,7 @@ impl fmt::Debug for Handling {
             Handling::Done(_) => "Done",
             Handling::Future(_) => "Future",
             Handling::Compute(_) => "Compute",
+            Handling::Turn(_) => "Turn",
         })
     }
 }
@@ -205,7 +233,7 @@ impl Methods {
     }
 }
 
-fn encoded<R: Serialize>(result: Result<R, HandlerError>) -> HandlerResult {
+pub(crate) fn encoded<R: Serialize>(result: Result<R, HandlerError>) -> HandlerResult {
     let value = result?;
     encode_value(&value).map_err(|error| {
         let mut failure = HandlerError::from(error);

@@ -17,7 +17,7 @@ use crate::runtime::{Cancelled, HandlerResult};
 
 /// Who is to get the outcome of a call.
 pub(super) struct Caller {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     pub(super) sender: Uid,
     pub(super) method: String,
     id: u64,

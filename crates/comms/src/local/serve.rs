@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::error::StartError;
 use crate::events::{Event, Events};
 use crate::manager::CommsManager;
-use crate::runtime::Runtime;
+use crate::runtime::IntoRuntime;
 use crate::transport::unix::release_all;
 
 /// Why a worker has ended early.
@@ -55,7 +55,7 @@ pub enum WorkerError {
 ///
 /// # Errors
 /// [`WorkerError`] in a worker that could not join or has lost the network; `main` should end with it.
-pub fn worker<R: Runtime>(make: impl FnOnce(&Uid) -> R + Send) -> Result<(), WorkerError> {
+pub fn worker<R: IntoRuntime>(make: impl FnOnce(&Uid) -> R + Send) -> Result<(), WorkerError> {
     let Some((birth, lifeline)) = Birth::take().map_err(WorkerError::Lifeline)? else { return Ok(()) };
     // On a thread of its own, since an async `main` must not block.
     let served = thread::scope(|scope| scope.spawn(|| serve(birth, lifeline, make)).join());
@@ -63,7 +63,11 @@ pub fn worker<R: Runtime>(make: impl FnOnce(&Uid) -> R + Send) -> Result<(), Wor
     std::process::exit(0)
 }
 
-fn serve<R: Runtime>(birth: Birth, lifeline: File, make: impl FnOnce(&Uid) -> R) -> Result<(), WorkerError> {
+fn serve<R: IntoRuntime>(
+    birth: Birth,
+    lifeline: File,
+    make: impl FnOnce(&Uid) -> R,
+) -> Result<(), WorkerError> {
     let (stop, stopped) = oneshot::channel();
     let hold = thread::Builder::new().name("mosaic-lifeline".to_owned());
     hold.spawn(move || hold_lifeline(lifeline, stop)).map_err(WorkerError::Lifeline)?;

@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::error::{BindError, CallError, ConnectError, RecvError, StartError, WaitError};
 use crate::kwargs::IntoArgs;
 use crate::message::Message;
-use crate::runtime::Runtime;
+use crate::runtime::IntoRuntime;
 
 /// Waits for a future on a thread that may block.
 ///
@@ -81,7 +81,7 @@ impl CommsManager {
     #[track_caller]
     pub fn blocking_start(
         uid: impl AsRef<str>,
-        runtime: impl Runtime,
+        runtime: impl IntoRuntime,
         config: Config,
     ) -> Result<CommsManager, StartError> {
         let context =

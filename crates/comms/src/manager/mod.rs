@@ -56,7 +56,7 @@ use crate::link::Link;
 use crate::message::Message;
 use crate::objects::Objects;
 use crate::pool::Buffer;
-use crate::runtime::Runtime;
+use crate::runtime::{IntoRuntime, Runtime};
 
 /// Manages the connections of one runtime and the messages between it and the others.
 ///
@@ -162,10 +162,10 @@ impl CommsManager {
     /// [`StartError::InvalidUid`], or [`StartError::Context`] if the system gives no threads.
     pub fn new(
         uid: impl AsRef<str>,
-        runtime: impl Runtime,
+        runtime: impl IntoRuntime,
         config: Config,
     ) -> Result<CommsManager, StartError> {
-        CommsManager::from_arc(uid, Arc::new(runtime), config)
+        CommsManager::from_arc(uid, Arc::new(runtime.into_runtime()), config)
     }
 
     /// As [`CommsManager::new`], for a runtime that others hold too.
@@ -227,7 +227,7 @@ impl CommsManager {
     /// If it is dropped, everything that was started ends.
     pub async fn start(
         uid: impl AsRef<str>,
-        runtime: impl Runtime,
+        runtime: impl IntoRuntime,
         config: Config,
     ) -> Result<CommsManager, StartError> {
         let monitor = config.monitor.clone();
