@@ -20,7 +20,8 @@ use crate::runtime::{Call, Handling, Runtime};
 /// The runtime that a type with `&mut self` methods becomes, made by the attribute [`runtime`](macro@crate::runtime).
 ///
 /// `&self` methods run concurrently, those with `&mut self` alone; each has its turn in the order of arrival. A method
-/// that panics leaves the state as it was then. Hooks have their turn like `&self` methods.
+/// that panics leaves the state as it was then, and so does an async one that its caller gives up: at any `.await`, as
+/// any future. Hooks have their turn like `&self` methods.
 ///
 /// A `&mut self` method that waits for a call which comes back to its own runtime waits for itself: give such calls a
 /// deadline, or let the method take `&self`.

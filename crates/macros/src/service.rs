@@ -12,7 +12,7 @@ use syn::{
 
 use crate::types::{concrete, fallible, is_call, owned};
 
-/// Messages that never reach a runtime's methods, since the protocol takes them.
+/// Messages that never reach a runtime's methods, since the protocol takes them: the library's `is_protocol`, and `stop`.
 const PROTOCOL: &[&str] =
     &["stop", "hand", "shake", "connect", "disconnect", "news", "who", "raise_exception"];
 
