@@ -14,7 +14,7 @@ mod pump;
 mod write;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use mosaic_proto::link::{
@@ -59,6 +59,8 @@ pub(crate) struct Link {
     due_changed: Notify,
     /// Wakes those who wait for the link to come up or to end.
     pub(crate) changed: Notify,
+    /// How many wait for a peer that may not have started yet.
+    patience: AtomicUsize,
     /// Whether someone waits for what changes with every message: that all has been written, or delivered.
     watched: AtomicBool,
     pub(crate) inbox: Inbox,
@@ -134,6 +136,7 @@ impl Link {
             wake: [Notify::new(), Notify::new()],
             due_changed: Notify::new(),
             changed: Notify::new(),
+            patience: AtomicUsize::new(0),
             watched: AtomicBool::new(false),
             inbox: Inbox::default(),
             over: CancellationToken::new(),
@@ -212,6 +215,14 @@ impl Link {
         state.refusal = refusal.map(|refusal| (refusal, since.unwrap_or_else(Instant::now)));
         drop(state);
         self.changed.notify_waiters();
+    }
+
+    /// Dials for as long as the guard lives, whoever refuses: the peer may not have started yet. Without a guard, a link
+    /// gives up what cannot be reached.
+    pub(crate) fn patiently(self: &Arc<Self>) -> Patience<'_> {
+        self.patience.fetch_add(1, Ordering::AcqRel);
+        self.run(Write::Now, |machine, now| machine.connect(now, true));
+        Patience(self)
     }
 
     // ---- time ----
@@ -385,6 +396,21 @@ impl Link {
     /// Sends the reply to a request; the dispatcher flushes after a batch of them.
     pub(crate) fn reply(self: &Arc<Self>, write: Write, session: Session, id: u64, outgoing: Outgoing) {
         self.run(write, |machine, now| machine.reply(now, session, id, outgoing));
+    }
+}
+
+/// Someone waits for the link to come up.
+pub(crate) struct Patience<'a>(&'a Arc<Link>);
+
+impl Drop for Patience<'_> {
+    fn drop(&mut self) {
+        self.0.patience.fetch_sub(1, Ordering::AcqRel);
+        self.0.run(Write::Now, |machine, now| {
+            // Under the lock: who starts to wait in this moment makes the link patient after this.
+            if self.0.patience.load(Ordering::Acquire) == 0 {
+                machine.lose_patience(now);
+            }
+        });
     }
 }
 

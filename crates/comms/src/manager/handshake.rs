@@ -11,7 +11,7 @@ use super::accept::{BOUND_ALREADY, bind};
 use super::membership::Input;
 use super::{CommsManager, Phase, Shared};
 use crate::error::{BindError, ConnectError};
-use crate::link::{Link, Write};
+use crate::link::Link;
 
 /// A uid that is still taken after this long is not taken by a dead instance: a closed connection, two refusals 100 ms
 /// apart and the monitor's word take less.
@@ -42,7 +42,7 @@ impl CommsManager {
     /// [`ConnectError`] lists every address that was tried and what came of it.
     ///
     /// # Cancel safety
-    /// If it is dropped, the dial goes on without being waited for.
+    /// If it is dropped, the dial goes on without being waited for, until it is refused or the peer is unreachable.
     pub async fn connect_send(
         &self,
         uid: impl AsRef<str>,
@@ -106,7 +106,7 @@ impl Shared {
 
     /// Dials if there is no connection, and waits until there is.
     pub(super) async fn bring_up(&self, link: &Arc<Link>, deadline: Instant) -> Result<(), ConnectError> {
-        link.run(Write::Now, |machine, now| machine.connect(now, true));
+        let _patience = link.patiently();
         self.wait_on_link(link, deadline, |link| link.look(|machine| machine.is_up())).await
     }
 

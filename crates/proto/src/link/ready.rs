@@ -104,6 +104,13 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         }
     }
 
+    /// Nobody waits any more for a peer that may not have started yet: from now on its silence and its refusals count.
+    pub fn lose_patience(&mut self, now: Time) {
+        if std::mem::take(&mut self.patient) {
+            self.liveness.heard(now);
+        }
+    }
+
     /// Starts what is needed and not under way: the control lane for anything, the data lane for what is queued on it.
     pub(super) fn dial_where_needed(&mut self, now: Time) {
         if self.foreign || self.ended().is_some() {
