@@ -374,13 +374,13 @@ impl Link {
         }
     }
 
-    /// Whether all that was polled has been taken by the system.
+    /// Whether all that was polled has been taken by the system. What somebody is writing has not.
     fn is_written(&self) -> bool {
         let state = self.state.lock();
         Lane::ALL.into_iter().all(|lane| {
-            let idle =
-                state.lanes[lane.index()].writer.as_ref().is_none_or(|writer| writer.transmit.is_empty());
-            idle && !state.machine.wants_transmit(lane)
+            let io = &state.lanes[lane.index()];
+            let idle = io.writer.as_ref().is_some_and(|writer| writer.transmit.is_empty());
+            io.current.is_none() || (idle && !state.machine.wants_transmit(lane))
         })
     }
 
