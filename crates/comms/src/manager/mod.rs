@@ -379,6 +379,8 @@ impl Shared {
         if let Some(link) = links.get(&peer) {
             return link.clone();
         }
+        // Whoever ends the manager takes the links that there are, and looks no second time.
+        let too_late = self.over.is_cancelled();
         let (host, pid_namespace) = self.context.host();
         let settings = Settings {
             uid: self.uid.clone(),
@@ -393,7 +395,12 @@ impl Shared {
         };
         let link =
             Link::new(&self.context, Arc::downgrade(self), self.io.clone(), self.tasks.clone(), settings);
-        links.insert(peer, link.clone());
+        if too_late {
+            drop(links);
+            stop::cut(&link);
+        } else {
+            links.insert(peer, link.clone());
+        }
         link
     }
 

@@ -118,14 +118,10 @@ impl Shared {
         }
         self.leaving.store(true, Ordering::Release);
         self.accepting.cancel();
-        for link in self.all_links() {
-            end(&link, &Reason::Stopped);
-            link.inbox.discard();
-            link.finish();
-        }
-        self.links.write().clear();
-        self.own.close();
         self.over.cancel();
+        let links = std::mem::take(&mut *self.links.write());
+        links.values().for_each(cut);
+        self.own.close();
         self.events.lock().take();
         self.phase.send_if_modified(|phase| {
             let running = *phase < Phase::Stopping;
@@ -136,6 +132,13 @@ impl Shared {
         });
         self.changed.notify_waiters();
     }
+}
+
+/// Ends a link with the manager, and everything that belongs to it.
+pub(super) fn cut(link: &Arc<Link>) {
+    end(link, &Reason::Stopped);
+    link.inbox.close();
+    link.finish();
 }
 
 fn end(link: &Arc<Link>, reason: &Reason) {
