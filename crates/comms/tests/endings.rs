@@ -60,6 +60,20 @@ async fn a_stop_ends_though_a_computation_fails_after_it() {
     monitor.stop().await;
 }
 
+#[test]
+fn a_stop_ends_though_nobody_runs_the_executor() {
+    let executor = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let config = Config::default().address("127.0.0.1").context(Context::builder().build().unwrap());
+    let config = config.drain_within(Duration::from_millis(50));
+    let comms = executor.block_on(CommsManager::start("monitor", Methods::new(), config)).unwrap();
+    let (done, ended) = mpsc::channel();
+    std::thread::spawn(move || {
+        comms.blocking_stop();
+        done.send(()).unwrap();
+    });
+    ended.recv_timeout(Duration::from_secs(15)).expect("the stop ends");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stop_ends_handlers_of_one_way_messages() {
     let (monitor, joining) = monitor(&simulated()).await;

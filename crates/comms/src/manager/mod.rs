@@ -123,6 +123,8 @@ pub(crate) struct Shared {
     pub(crate) handlers: TaskTracker,
     /// Listeners, membership and handshakes, on the I/O thread.
     tasks: TaskTracker,
+    /// What tells the program of the membership, on the executor.
+    program: TaskTracker,
     over: CancellationToken,
     /// Cancelled when nobody new is let in any more.
     accepting: CancellationToken,
@@ -191,6 +193,7 @@ impl CommsManager {
             running: Arc::new(Semaphore::new(config.running_handlers)),
             handlers: TaskTracker::new(),
             tasks: TaskTracker::new(),
+            program: TaskTracker::new(),
             over: CancellationToken::new(),
             accepting: CancellationToken::new(),
             phase: watch::Sender::new(Phase::New),

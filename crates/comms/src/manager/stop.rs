@@ -19,8 +19,8 @@ const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
 
 impl CommsManager {
     /// Ends the manager in good order: what was accepted is handled and delivered, everybody is told, connections are
-    /// closed and every task has ended when it returns. Draining is bounded by
-    /// [`Config::drain_within`](crate::Config::drain_within). Calls that still wait for a reply end with
+    /// closed and every task has ended when it returns, but for a computation or a hook that takes longer. Draining is
+    /// bounded by [`Config::drain_within`](crate::Config::drain_within). Calls that still wait for a reply end with
     /// [`CallError::Stopped`](crate::CallError::Stopped).
     ///
     /// # Cancel safety
@@ -90,8 +90,11 @@ impl Shared {
         self.abort();
         self.handlers.close();
         self.tasks.close();
-        // A computation cannot be interrupted, and is not waited for beyond the time that draining had.
-        let _ = timeout_at(deadline.max(Instant::now() + GOODBYE_WITHIN), self.handlers.wait()).await;
+        self.program.close();
+        // A computation cannot be interrupted, nor a hook, and perhaps nobody runs the executor any more: none of them is
+        // waited for beyond the time that draining had.
+        let users = async { tokio::join!(self.handlers.wait(), self.program.wait()) };
+        let _ = timeout_at(deadline.max(Instant::now() + GOODBYE_WITHIN), users).await;
         self.tasks.wait().await;
         self.phase.send_replace(Phase::Stopped);
         self.changed.notify_waiters();

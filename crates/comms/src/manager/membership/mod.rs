@@ -149,7 +149,7 @@ impl Shared {
             Registrar { shared: self.clone(), membership, announce, version: None, waiting: Vec::new() };
         registrar.publish_first();
         self.tasks.spawn_on(registrar.run(inputs), &self.io);
-        self.tasks.spawn_on(tell_program(self.clone(), announcements), &self.executor);
+        self.program.spawn_on(tell_program(self.clone(), announcements), &self.executor);
     }
 
     /// Asks the monitor for somebody of whom we have not heard; true if it is known now. That is bounded: that nobody
