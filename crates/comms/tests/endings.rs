@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use mosaic_comms::{CommsManager, Config, Context, Execution, HandlerError, Methods};
+use mosaic_comms::{CommsManager, Config, Context, Event, Execution, HandlerError, Methods, Reason};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -21,6 +21,14 @@ async fn monitor(config: &Config) -> (CommsManager, Config) {
     let monitor = CommsManager::start("monitor", Methods::new(), config.clone()).await.unwrap();
     let joining = config.clone().monitor(monitor.address(), monitor.port());
     (monitor, joining)
+}
+
+async fn gone(events: &mut mosaic_comms::Events) -> Reason {
+    loop {
+        if let Event::Disconnected { reason, .. } = events.next().await.unwrap() {
+            return reason;
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -72,6 +80,18 @@ fn a_stop_ends_though_nobody_runs_the_executor() {
         done.send(()).unwrap();
     });
     ended.recv_timeout(Duration::from_secs(15)).expect("the stop ends");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_that_is_dropped_with_the_last_handle_goes_on() {
+    let (monitor, joining) = monitor(&simulated()).await;
+    let worker = CommsManager::start("worker:0", Methods::new(), joining).await.unwrap();
+    let mut events = monitor.events();
+    assert!(timeout(Duration::ZERO, worker.stop()).await.is_err());
+    drop(worker);
+    let reason = timeout(LONG, gone(&mut events)).await.unwrap();
+    assert_eq!(reason, Reason::Left { why: "stopped".to_owned() });
+    monitor.stop().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -93,7 +93,10 @@ struct Guard(Arc<Shared>);
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.0.abort();
+        // A stop that has begun goes on, and ends everything in good order.
+        if self.0.phase() < Phase::Stopping {
+            self.0.abort();
+        }
     }
 }
 

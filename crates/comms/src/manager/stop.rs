@@ -65,9 +65,13 @@ impl CommsManager {
 impl Shared {
     /// Starts to stop, once.
     pub(crate) fn begin_stop(self: &Arc<Self>) {
-        let before = self.phase.send_replace(self.phase().max(Phase::Stopping));
+        let first = self.phase.send_if_modified(|phase| {
+            let running = *phase < Phase::Stopping;
+            *phase = (*phase).max(Phase::Stopping);
+            running
+        });
         self.changed.notify_waiters();
-        if before < Phase::Stopping {
+        if first {
             drop(self.io.spawn(self.clone().stop()));
         }
     }
