@@ -1,4 +1,5 @@
 //! Nothing waits for ever: what ends calls, stops and dials when things don't go as planned.
+#![allow(clippy::unwrap_used, reason = "a test whose helpers fail has failed")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
