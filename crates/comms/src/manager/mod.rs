@@ -12,12 +12,14 @@ mod blocking;
 mod command;
 mod dial;
 mod draft;
+mod half_open;
 mod handshake;
 mod many;
 mod membership;
 mod protocol;
 mod receive;
 mod reply;
+mod secure;
 mod send;
 mod stop;
 mod wait;
@@ -49,6 +51,7 @@ use self::membership::{Directory, Input};
 use self::receive::Intake;
 use crate::config::Config;
 use crate::context::Context;
+use crate::credential::Keyring;
 use crate::dispatch::Inbox;
 use crate::error::{RemoteError, StartError, UnknownPeer};
 use crate::events::{EVENTS_KEPT, Event, Events};
@@ -147,6 +150,9 @@ pub(crate) struct Shared {
     events: Mutex<Option<broadcast::Sender<Event>>>,
     own: Inbox,
     dropped: AtomicU64,
+    keyring: Keyring,
+    /// Held by the one who looks for the credential.
+    keyring_turn: tokio::sync::Mutex<()>,
     span: Span,
     guard: OnceLock<Weak<Guard>>,
 }
@@ -211,6 +217,8 @@ impl CommsManager {
             events: Mutex::new(Some(broadcast::Sender::new(EVENTS_KEPT))),
             own: Inbox::default(),
             dropped: AtomicU64::new(0),
+            keyring: Keyring::default(),
+            keyring_turn: tokio::sync::Mutex::default(),
             guard: OnceLock::new(),
             uid,
             config,
