@@ -13,7 +13,7 @@ use pair::{Pinning, Role};
 
 fn main() -> Result<(), Box<dyn Error>> {
     match Role::of_this_process() {
-        Some(Role::Mosaic { port, uid }) => ours::serve(port, &uid),
+        Some(Role::Mosaic { port, uid, transport }) => ours::serve(port, &uid, transport),
         Some(Role::Raw) => raw::serve(),
         None => measure(),
     }
@@ -27,7 +27,7 @@ fn measure() -> Result<(), Box<dyn Error>> {
         if only.is_empty() || only == "raw" {
             raw::measure(pinning)?;
         }
-        for transport in [ours::Transport::Unix, ours::Transport::Tcp] {
+        for transport in ours::Transport::ALL {
             if only.is_empty() || only == "ours" || only == transport.name() {
                 ours::measure(pinning, transport, figure.as_deref())?;
             }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use mosaic_comms::{Array, Blob, CommsManager, Config, Context, Methods, Security, kwargs};
+use mosaic_comms::{Array, Blob, CommsManager, Config, Context, Methods, Security, UnixSockets, kwargs};
 
 use crate::pair::{Pinning, Role, median, p99, start};
 
@@ -13,13 +13,17 @@ use crate::pair::{Pinning, Role, median, p99, start};
 pub enum Transport {
     Unix,
     Tcp,
+    Tls,
 }
 
 impl Transport {
+    pub const ALL: [Transport; 3] = [Transport::Unix, Transport::Tcp, Transport::Tls];
+
     pub fn name(self) -> &'static str {
         match self {
             Transport::Unix => "unix",
             Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
         }
     }
 }
@@ -28,9 +32,13 @@ fn executor() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
-fn config(tcp: bool) -> Config {
+fn config(transport: Transport) -> Config {
     let config = Config::default().address("127.0.0.1");
-    if tcp { config.security(Security::Insecure) } else { config }
+    match transport {
+        Transport::Unix => config,
+        Transport::Tcp => config.unix_sockets(UnixSockets::Avoid).security(Security::Insecure),
+        Transport::Tls => config.unix_sockets(UnixSockets::Avoid),
+    }
 }
 
 fn methods() -> Methods {
@@ -48,10 +56,9 @@ fn methods() -> Methods {
         })
 }
 
-pub fn serve(port: u16, uid: &str) -> Result<(), Box<dyn Error>> {
-    let tcp = std::env::var_os("MOSAIC_BENCH_TCP").is_some();
+pub fn serve(port: u16, uid: &str, transport: Transport) -> Result<(), Box<dyn Error>> {
     let executor = executor()?;
-    let comms = executor.block_on(CommsManager::start(uid, methods(), config(tcp).monitor("127.0.0.1", port)))?;
+    let comms = executor.block_on(CommsManager::start(uid, methods(), config(transport).monitor("127.0.0.1", port)))?;
     // The parent's end of our input is the sign to stop.
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
     executor.block_on(comms.stop());
@@ -60,12 +67,11 @@ pub fn serve(port: u16, uid: &str) -> Result<(), Box<dyn Error>> {
 
 pub fn measure(pinning: Pinning, transport: Transport, only: Option<&str>) -> Result<(), Box<dyn Error>> {
     pinning.apply()?;
-    let tcp = transport == Transport::Tcp;
     let executor = executor()?;
     executor.block_on(async {
         let context = Context::builder().build()?;
-        let head = CommsManager::start("monitor", Methods::new(), config(tcp).context(context)).await?;
-        let peer = start(&Role::Mosaic { port: head.port(), uid: "worker".to_owned() }, tcp)?;
+        let head = CommsManager::start("monitor", Methods::new(), config(transport).context(context)).await?;
+        let peer = start(&Role::Mosaic { port: head.port(), uid: "worker".to_owned(), transport })?;
         head.wait_for_within("worker", Duration::from_secs(10)).await?;
         if only.is_none_or(|only| only == "handshake") {
             handshakes(&head, transport).await?;
@@ -103,7 +109,7 @@ async fn handshakes(head: &CommsManager, transport: Transport) -> Result<(), Box
     let mut times = Vec::new();
     for number in 0..50 {
         let context = Context::builder().build()?;
-        let config = config(transport == Transport::Tcp).context(context);
+        let config = config(transport).context(context);
         let joiner = CommsManager::new(format!("joiner:{number}"), Methods::new(), config)?;
         joiner.connect_recv().await?;
         let start = Instant::now();

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use rustix::thread::{CpuSet, sched_setaffinity};
 
+use crate::ours::Transport;
+
 const ROLE: &str = "MOSAIC_BENCH_ROLE";
 
 /// What a child of this program does.
 pub enum Role {
     /// Serves calls as the runtime `uid`; the monitor is at `port`.
-    Mosaic { port: u16, uid: String },
+    Mosaic { port: u16, uid: String, transport: Transport },
     /// Echoes raw frames.
     Raw,
 }
@@ -18,9 +20,14 @@ pub enum Role {
 impl Role {
     pub fn of_this_process() -> Option<Role> {
         let role = std::env::var(ROLE).ok()?;
-        match role.split_once(' ') {
-            Some((port, uid)) => Some(Role::Mosaic { port: port.parse().ok()?, uid: uid.to_owned() }),
-            None => Some(Role::Raw),
+        let words: Vec<_> = role.split(' ').collect();
+        match words[..] {
+            [port, uid, name] => Some(Role::Mosaic {
+                port: port.parse().ok()?,
+                uid: uid.to_owned(),
+                transport: Transport::ALL.into_iter().find(|transport| transport.name() == name)?,
+            }),
+            _ => Some(Role::Raw),
         }
     }
 }
@@ -54,19 +61,13 @@ impl Drop for Peer {
     }
 }
 
-pub fn start(role: &Role, insecure: bool) -> std::io::Result<Peer> {
+pub fn start(role: &Role) -> std::io::Result<Peer> {
     let role = match role {
-        Role::Mosaic { port, uid } => format!("{port} {uid}"),
+        Role::Mosaic { port, uid, transport } => format!("{port} {uid} {}", transport.name()),
         Role::Raw => "raw".to_owned(),
     };
     let mut command = Command::new(std::env::current_exe()?);
     command.env(ROLE, role).stdin(Stdio::piped()).stdout(Stdio::piped());
-    if insecure {
-        // Without our Unix socket in its folder, the child comes over TCP.
-        let folder = std::env::temp_dir().join(format!("mosaic-bench-{}", std::process::id()));
-        std::fs::create_dir_all(&folder)?;
-        command.env("MOSAIC_BENCH_TCP", "1").env("XDG_RUNTIME_DIR", folder);
-    }
     Ok(Peer(command.spawn()?))
 }
 

@@ -59,7 +59,7 @@ fn split(stream: TcpStream) -> Result<(mpsc::UnboundedReceiver<Frame>, mpsc::Unb
 
 pub fn measure(pinning: Pinning) -> Result<(), Box<dyn Error>> {
     pinning.apply()?;
-    let mut peer = start(&Role::Raw, false)?;
+    let mut peer = start(&Role::Raw)?;
     let mut line = String::new();
     BufReader::new(peer.0.stdout.take().ok_or("no output")?).read_line(&mut line)?;
     let port: u16 = line.trim().parse()?;

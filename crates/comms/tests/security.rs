@@ -9,12 +9,12 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use mosaic_comms::{
-    Array, CommsManager, Config, Context, Credential, CredentialError, Exposure, Methods, Security, StartError,
-    UnixSockets, kwargs,
+    Array, CommsManager, Config, Context, Credential, CredentialError, Exposure, Methods, Security,
+    StartError, UnixSockets, kwargs,
 };
 use mosaic_proto::wire::greeting;
 use parking_lot::Mutex;
@@ -101,7 +101,8 @@ async fn holders_of_the_credential_meet_with_no_step_of_the_user() {
     let head = keys.join(&monitor, "job.key").await.unwrap();
     works(&head).await;
     let field = Array::from((0..300_000).map(f64::from).collect::<Vec<_>>());
-    let methods = Methods::new().method("echo", |args, _| async move { Ok(args.get::<Array<f64>>("value")?) });
+    let methods =
+        Methods::new().method("echo", |args, _| async move { Ok(args.get::<Array<f64>>("value")?) });
     let config = by_tcp().key_file(keys.path("job.key")).monitor(monitor.address(), monitor.port());
     let worker = CommsManager::start("worker", methods, config).await.unwrap();
     head.wait_for("worker").await.unwrap();
@@ -162,7 +163,9 @@ async fn plain_bytes_at_a_tls_port_get_no_answer() {
     let keys = Keys::new();
     let monitor = keys.monitor().await;
     let head = keys.join(&monitor, "job.key").await.unwrap();
-    for bytes in [&greeting()[..], b"GET / HTTP/1.1\r\n\r\n", &[0x16, 3, 1, 0xff, 0xff, 1], &[0; 512], &[0x16; 70_000]] {
+    for bytes in
+        [&greeting()[..], b"GET / HTTP/1.1\r\n\r\n", &[0x16, 3, 1, 0xff, 0xff, 1], &[0; 512], &[0x16; 70_000]]
+    {
         let mut stream = connect(&monitor);
         // It may be over before all is written.
         let _ = stream.write_all(bytes);
@@ -191,46 +194,54 @@ async fn tls_and_clear_text_do_not_meet_and_are_told_why() {
     monitor.stop().await;
 }
 
-/// Carries one connection to `port` and back, and returns what its dialler sent.
-fn eavesdrop(port: u16) -> (u16, std::thread::JoinHandle<Vec<u8>>) {
+/// Carries connections to `port` and back; gives what the dialler of each sent, once it has ended.
+fn eavesdrop(port: u16) -> (u16, mpsc::Receiver<Vec<u8>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let own = listener.local_addr().unwrap().port();
-    let carrying = std::thread::spawn(move || {
-        let (mut dialler, _) = listener.accept().unwrap();
-        let mut server = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        let (mut back, mut from) = (dialler.try_clone().unwrap(), server.try_clone().unwrap());
-        let returning = std::thread::spawn(move || {
-            let _ = std::io::copy(&mut from, &mut back);
-            let _ = back.shutdown(Shutdown::Both);
-        });
-        let mut heard = Vec::new();
-        let mut buffer = [0; 4096];
-        while let Ok(read @ 1..) = dialler.read(&mut buffer) {
-            heard.extend_from_slice(&buffer[..read]);
-            if server.write_all(&buffer[..read]).is_err() {
-                break;
-            }
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        for dialler in listener.incoming() {
+            let (dialler, tell) = (dialler.unwrap(), tell.clone());
+            std::thread::spawn(move || tell.send(carry(dialler, port)));
         }
-        let _ = server.shutdown(Shutdown::Both);
-        returning.join().unwrap();
-        heard
     });
-    (own, carrying)
+    (own, told)
+}
+
+fn carry(mut dialler: TcpStream, port: u16) -> Vec<u8> {
+    let mut server = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let (mut back, mut from) = (dialler.try_clone().unwrap(), server.try_clone().unwrap());
+    let returning = std::thread::spawn(move || {
+        let _ = std::io::copy(&mut from, &mut back);
+        let _ = back.shutdown(Shutdown::Both);
+    });
+    let mut heard = Vec::new();
+    let mut buffer = [0; 4096];
+    while let Ok(read @ 1..) = dialler.read(&mut buffer) {
+        heard.extend_from_slice(&buffer[..read]);
+        if server.write_all(&buffer[..read]).is_err() {
+            break;
+        }
+    }
+    let _ = server.shutdown(Shutdown::Both);
+    returning.join().unwrap();
+    heard
 }
 
 #[tokio::test]
 async fn what_was_overheard_is_of_no_use_whole_or_in_part() {
     let keys = Keys::new();
     let monitor = keys.monitor().await;
-    let (port, carrying) = eavesdrop(monitor.port());
+    let (port, heard) = eavesdrop(monitor.port());
     let config = by_tcp().key_file(keys.path("job.key"));
     let head = CommsManager::new("head", Methods::new(), config).unwrap();
     head.connect_recv().await.unwrap();
-    head.connect_send("monitor", "127.0.0.1", port).await.unwrap();
+    head.handshake("monitor", "127.0.0.1", port).await.unwrap();
     let secret = "the-name-of-a-method";
     let _ = head.send_recv::<u32>("monitor", secret, kwargs! { n: 4 }).await;
     head.stop().await;
-    let heard = carrying.join().unwrap();
+    let (one, other) = (heard.recv_timeout(LONG).unwrap(), heard.recv_timeout(LONG).unwrap());
+    let heard = if one.len() > other.len() { one } else { other };
     assert!(heard.len() > 500, "{}", heard.len());
     let position = heard.windows(secret.len()).position(|bytes| bytes == secret.as_bytes());
     assert_eq!(position, None, "it travelled in clear text");
@@ -382,7 +393,8 @@ async fn stop_is_taken_from_those_it_is_accepted_from() {
     let keys = Keys::new();
     let monitor = keys.monitor().await;
     let config = || by_tcp().key_file(keys.path("job.key")).monitor(monitor.address(), monitor.port());
-    let worker = CommsManager::start("worker", Methods::new(), config().accept_stop_from(["boss:*"])).await.unwrap();
+    let worker =
+        CommsManager::start("worker", Methods::new(), config().accept_stop_from(["boss:*"])).await.unwrap();
     let other = CommsManager::start("other", Methods::new(), config()).await.unwrap();
     let boss = CommsManager::start("boss:1", Methods::new(), config()).await.unwrap();
     let refused = other.send_recv::<()>("worker", "stop", ()).await.unwrap_err().to_string();

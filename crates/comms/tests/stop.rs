@@ -6,7 +6,8 @@ use tokio::sync::mpsc;
 
 #[tokio::test]
 async fn a_stop_is_handled_behind_what_was_sent_before() {
-    for transport in Transport::ALL {
+    // In clear text it is refused: it could be anyone who asks.
+    for transport in Transport::ALL.into_iter().filter(|transport| *transport != Transport::TcpV4) {
         let net = network(transport, 1).await;
         let mut events = net.monitor.events();
         let (tell, mut told) = mpsc::unbounded_channel();

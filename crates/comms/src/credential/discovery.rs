@@ -65,7 +65,8 @@ impl Keyring {
         port: u16,
         drawn: bool,
     ) -> Result<Arc<Credential>, CredentialError> {
-        let place = places(configured, &[name(host, port)]).into_iter().next().ok_or(CredentialError::Nowhere)?;
+        let place =
+            places(configured, &[name(host, port)]).into_iter().next().ok_or(CredentialError::Nowhere)?;
         let named = configured.is_some() || from_environment().is_some();
         let temporary = drawn && !named && !place.exists();
         let credential = Credential::load_or_create(&place)?;
@@ -87,7 +88,9 @@ pub(super) fn places(configured: Option<&Path>, names: &[String]) -> Vec<PathBuf
     if let Some(path) = configured.map(Path::to_owned).or_else(from_environment) {
         return vec![path];
     }
-    let Some(home) = std::env::home_dir().filter(|home| !home.as_os_str().is_empty()) else { return Vec::new() };
+    let Some(home) = std::env::home_dir().filter(|home| !home.as_os_str().is_empty()) else {
+        return Vec::new();
+    };
     names.iter().map(|name| home.join(FOLDER).join(name)).collect()
 }
 

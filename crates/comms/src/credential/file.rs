@@ -24,7 +24,8 @@ const FOLDER_MODE: u32 = 0o700;
 const ROOT: u32 = 0;
 
 pub(super) fn load(path: &Path) -> Result<Credential, CredentialError> {
-    let opened = OpenOptions::new().read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32).open(path);
+    let opened =
+        OpenOptions::new().read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32).open(path);
     let file = match opened {
         Err(cause) if cause.kind() == ErrorKind::NotFound => {
             return Err(CredentialError::NotFound { looked_for: vec![path.to_owned()] });

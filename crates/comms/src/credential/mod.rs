@@ -59,7 +59,9 @@ pub enum CredentialError {
         looked_for: Vec<PathBuf>,
     },
     /// Nothing says where it would be: there is neither a home folder nor a key file named.
-    #[error("no credential of this job: name its file in {KEY_FILE}, or tell where the monitor is and set HOME")]
+    #[error(
+        "no credential of this job: name its file in {KEY_FILE}, or tell where the monitor is and set HOME"
+    )]
     Nowhere,
     /// A file is there already where a new one was to be made.
     #[error("{} exists already: delete it first if no runtime of its job is left", path.display())]

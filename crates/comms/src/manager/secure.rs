@@ -93,7 +93,9 @@ impl Shared {
 fn explain(error: io::Error, credential: &Credential) -> io::Error {
     let why = match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidCertificate(_)) => "whoever answers holds another credential than",
-        Some(rustls::Error::InvalidMessage(_)) => "whoever answers does not speak TLS, as `Security::Insecure` would; ours is",
+        Some(rustls::Error::InvalidMessage(_)) => {
+            "whoever answers does not speak TLS, as `Security::Insecure` would; ours is"
+        }
         _ if error.kind() == ErrorKind::UnexpectedEof || error.kind() == ErrorKind::ConnectionReset => {
             "whoever answered hung up, as one does who holds no credential or another than"
         }
