@@ -231,6 +231,9 @@ async fn greet(opening: &mut Opening) -> Result<Ready, HandshakeError> {
 async fn admit(shared: &Arc<Shared>, mut opening: Opening, ready: Ready) -> Result<(), HandshakeError> {
     match attach(shared, &ready).await {
         Ok((link, lane, attached)) => {
+            if let Some(peer) = &ready.mosaic {
+                link.watch_process(peer, &*opening.stream);
+            }
             if let Err(error) = opening.send_ready(attached.answer).await {
                 link.detach(lane, attached.connection);
                 return Err(error);

@@ -12,6 +12,7 @@
 use std::time::Duration;
 
 use super::lanes::Connection;
+use super::process::Process;
 use super::{ConnectionId, Event, Link, State, Verdict, back_off};
 use crate::Reason;
 use crate::Time;
@@ -113,7 +114,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
 
     /// Starts what is needed and not under way: the control lane for anything, the data lane for what is queued on it.
     pub(super) fn dial_where_needed(&mut self, now: Time) {
-        if self.foreign || self.ended().is_some() {
+        if self.foreign || self.ended().is_some() || matches!(self.process, Process::Ended { .. }) {
             return;
         }
         if self.lanes[Lane::Control.index()].connection.is_none() {
@@ -173,11 +174,19 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             return self.dial_answered(now, lane, attempt, refusal);
         }
         let refused = (*failure == DialFailure::Refused).then_some(refused.unwrap_or(now));
-        let repeated = refused.is_some_and(|first| now - first >= REFUSED_AGAIN_AFTER);
+        let repeated = refused.is_some_and(|first| now - first >= self.refused_again_after());
         if repeated && lane == Lane::Control && !self.patient {
             return self.end(Verdict::Dead, Reason::Refused { detail: String::new() });
         }
         self.wait_to_dial(now, lane, attempt, refused);
+    }
+
+    /// A process that is known to run may have closed its listener and come back by itself: it gets longer.
+    fn refused_again_after(&self) -> Duration {
+        match self.process {
+            Process::Runs => self.settings.intervals.suspect,
+            Process::Unknown | Process::Ended { .. } => REFUSED_AGAIN_AFTER,
+        }
     }
 
     fn wait_to_dial(&mut self, now: Time, lane: Lane, attempt: u32, refused: Option<Time>) {
@@ -256,7 +265,9 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         }
         // Who dialled has the session from the answer; who was dialled hears from the other first.
         self.confirmed = dialled || resumed;
-        self.settings.peer_instance = Some(peer.instance);
+        if self.settings.peer_instance.replace(peer.instance) != Some(peer.instance) {
+            self.process = Process::Unknown;
+        }
         let received = if resumed { peer.received } else { 0 };
         Ok(self.replace_connection(now, lane, dialled, goes_on, received))
     }
@@ -394,6 +405,10 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         let lived = now - current.since;
         state.detach();
         self.leave_if_complete();
+        self.bury(now);
+        if self.ended().is_some() {
+            return;
+        }
         if self.foreign {
             return self.end(Verdict::Left, Reason::Left { why: "its connection ended".to_owned() });
         }
