@@ -9,8 +9,8 @@
 //! The driver gives it bytes, time and the fate of its dials; it takes bytes to write ([`Link::poll_transmit`]),
 //! events ([`Link::poll_event`]) and the next time-out ([`Link::poll_timeout`]). A link is with one *instance* of the
 //! peer: once it has ended, the next instance gets a new link. Themes: `ready` (handshake and dialling), `receive`
-//! (what comes in), `send` (admission, calls, their ends), `process` (what is known of the peer's), `lanes`, `in_flight`,
-//! `credit`.
+//! (what comes in), `send` (admission, calls, their ends), `process` (what is known of the peer's), `stall` (whether it
+//! reads), `lanes`, `in_flight`, `credit`.
 
 mod acknowledge;
 mod budget;
@@ -23,6 +23,7 @@ mod process;
 mod ready;
 mod receive;
 mod send;
+mod stall;
 mod transmit;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -42,6 +43,7 @@ use self::in_flight::InFlight;
 use self::lanes::{Entry, LaneState};
 use self::process::Process;
 use self::ready::Dial;
+use self::stall::Probes;
 use crate::Reason;
 use crate::limits::Limits;
 use crate::liveness::{Intervals, Liveness, Silence};
@@ -124,6 +126,7 @@ pub struct Link<T, B: AsRef<[u8]>> {
     ack_due: Option<Time>,
     liveness: Liveness,
     process: Process,
+    probes: Probes,
     events: VecDeque<Event<T, B>>,
     counters: Counters,
 }
@@ -160,6 +163,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             ack_due: None,
             liveness: Liveness::new(intervals),
             process: Process::default(),
+            probes: Probes::default(),
             events: VecDeque::new(),
             counters: Counters::default(),
         }
@@ -230,7 +234,8 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
     pub fn poll_timeout(&self) -> Option<Time> {
         let alive = self.is_watched().then(|| self.liveness.next());
         let dials = self.dials.iter().filter_map(Dial::due).min();
-        let due = [alive, dials, self.ack_due, self.in_flight.next_deadline(), self.burial()];
+        let due =
+            [alive, dials, self.ack_due, self.in_flight.next_deadline(), self.burial(), self.probe_due()];
         due.into_iter().flatten().min()
     }
 
@@ -253,6 +258,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             self.acknowledge();
         }
         self.bury(now);
+        self.probe(now);
         for lane in Lane::ALL {
             if self.dials[lane.index()].due().is_some_and(|due| due <= now) {
                 self.dials[lane.index()].retry();

@@ -23,7 +23,7 @@ use crate::{Instance, Session};
 const REFUSED_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// For how long after ours was accepted a dial of the peer's may come that it made before that.
-const CROSSING_DIALS: Duration = Duration::from_millis(500);
+pub(super) const CROSSING_DIALS: Duration = Duration::from_millis(500);
 
 /// After a connection that lived for less than this, the next dial waits: whatever ends them may do so for ever.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
@@ -128,8 +128,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             if needed && dialler {
                 self.start_dial(now, Lane::Data);
             } else if needed && !self.asked_for_data {
-                self.asked_for_data = true;
-                self.commands.data = true;
+                self.ask_for_data(now);
             }
         }
     }
@@ -338,7 +337,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         self.liveness.heard(now);
         match lane {
             Lane::Control => self.control_is_up(goes_on),
-            Lane::Data => (self.data_wanted, self.asked_for_data) = (false, false),
+            Lane::Data => self.data_is_up(now),
         }
         self.admit(now);
         Attached { connection, answer }
@@ -358,6 +357,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         self.commands.renew();
         self.commands.heart = !self.pings.is_empty();
         self.asked_for_data = false;
+        self.probes.forget_question();
         for class in Class::ALL {
             let gone = self.outflow[class.index()].forget_asking();
             self.retract(class, gone);
