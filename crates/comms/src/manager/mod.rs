@@ -3,7 +3,7 @@
 //! - out: `send` (what users call), `command` (the same for objects), `many` (to many at once), `draft` (every message's way to its link), `reply` (how a call ends);
 //! - in: `receive` (listening, or pulling messages oneself);
 //! - connections: `handshake`, `accept`, `dial`;
-//! - who is there: `membership`, `wait`;
+//! - who is there: `membership`, `seek` (a monitor that is gone), `wait`;
 //! - `protocol` (what the loop calls, for those who carry its messages themselves);
 //! - `stop`, and `blocking` (the synchronous twins).
 
@@ -18,6 +18,7 @@ mod membership;
 mod protocol;
 mod receive;
 mod reply;
+mod seek;
 mod send;
 mod stop;
 mod wait;
@@ -138,6 +139,8 @@ pub(crate) struct Shared {
     links: RwLock<HashMap<Uid, Arc<Link>>>,
     /// Where to dial whom the topology doesn't know, or knows elsewhere.
     dialled: Mutex<HashMap<Uid, (String, u16)>>,
+    /// Why the monitor is not there, while we look for it.
+    sought: Mutex<Option<Reason>>,
     directory: RwLock<Arc<Directory>>,
     /// Wakes whoever waits for the topology, a handshake or a drain.
     changed: Notify,
@@ -204,6 +207,7 @@ impl CommsManager {
             bound: Mutex::default(),
             links: RwLock::default(),
             dialled: Mutex::default(),
+            sought: Mutex::default(),
             directory: RwLock::default(),
             changed: Notify::new(),
             membership,
