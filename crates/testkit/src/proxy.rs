@@ -80,7 +80,7 @@ impl Ends {
 
     fn port(&self) -> u16 {
         let (Ends::Tcp(listener, _) | Ends::Unix(_, listener, _)) = self;
-        listener.local_addr().unwrap().port()
+        listener.local_addr().expect("a proxy can be set up").port()
     }
 }
 
@@ -137,14 +137,17 @@ impl Drop for Proxy {
 impl Proxy {
     /// Stands before a TCP port of 127.0.0.1.
     pub async fn tcp(to: u16) -> Proxy {
-        Proxy::start(Ends::Tcp(TcpListener::bind(("127.0.0.1", 0)).await.unwrap(), to), None)
+        Proxy::start(
+            Ends::Tcp(TcpListener::bind(("127.0.0.1", 0)).await.expect("a proxy can be set up"), to),
+            None,
+        )
     }
 
     /// Stands before the Unix socket that belongs to a TCP port.
     pub async fn unix(to: u16) -> Proxy {
-        let reserved = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let path = socket_path(reserved.local_addr().unwrap().port());
-        let listener = UnixListener::bind(&path).unwrap();
+        let reserved = TcpListener::bind(("127.0.0.1", 0)).await.expect("a proxy can be set up");
+        let path = socket_path(reserved.local_addr().expect("a proxy can be set up").port());
+        let listener = UnixListener::bind(&path).expect("a proxy can be set up");
         Proxy::start(Ends::Unix(listener, reserved, to), Some(path))
     }
 
@@ -168,7 +171,7 @@ impl Proxy {
 
     /// Waits until so many connections have been made.
     pub async fn connected(&self, count: usize) {
-        self.made.clone().wait_for(|made| *made >= count).await.unwrap();
+        self.made.clone().wait_for(|made| *made >= count).await.expect("a proxy can be set up");
     }
 
     /// Cuts connections: both ends see the end of what has been carried. Others can be made at once.
