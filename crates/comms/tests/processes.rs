@@ -48,12 +48,18 @@ fn signal(pid: u32, signal: Signal) {
     kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), signal).unwrap();
 }
 
-/// Kills a process with the test that made it.
-struct Kept(u32);
+/// A process that is killed with the test that made it, and the port of the runtime whose sockets it keeps.
+struct Kept(u32, u16);
 
 impl Drop for Kept {
     fn drop(&mut self) {
         signal(self.0, Signal::KILL);
+        // As long as it listened there, nobody could take the file for stale.
+        let folder = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(
+            || format!("/tmp/mosaic-{}", rustix::process::geteuid().as_raw()).into(),
+            |folder| std::path::PathBuf::from(folder).join("mosaic"),
+        );
+        let _ = std::fs::remove_file(folder.join(format!("{}.sock", self.1)));
     }
 }
 
@@ -66,7 +72,7 @@ async fn a_killed_process_is_dead_though_a_child_keeps_its_sockets() {
     let network = network(1).await;
     let mut events = network.head().events();
     let child: u32 = network.head().send_recv(WORKER, "fork", ()).await.unwrap();
-    let _child = Kept(child);
+    let _child = Kept(child, network.head().uid_port(WORKER).unwrap());
     let call = network.head().send(WORKER, "never", ()).reply::<()>().await.unwrap();
     let begun = Instant::now();
     network.workers()[0].kill();

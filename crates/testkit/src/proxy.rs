@@ -145,10 +145,16 @@ impl Proxy {
 
     /// Stands before the Unix socket that belongs to a TCP port.
     pub async fn unix(to: u16) -> Proxy {
-        let reserved = TcpListener::bind(("127.0.0.1", 0)).await.expect("a proxy can be set up");
-        let path = socket_path(reserved.local_addr().expect("a proxy can be set up").port());
-        let listener = UnixListener::bind(&path).expect("a proxy can be set up");
-        Proxy::start(Ends::Unix(listener, reserved, to), Some(path))
+        loop {
+            let reserved = TcpListener::bind(("127.0.0.1", 0)).await.expect("a proxy can be set up");
+            let path = socket_path(reserved.local_addr().expect("a proxy can be set up").port());
+            match UnixListener::bind(&path) {
+                Ok(listener) => return Proxy::start(Ends::Unix(listener, reserved, to), Some(path)),
+                // Somebody has the same port at another address, or was killed and left the file.
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                Err(error) => panic!("a proxy can't be set up: {error}"),
+            }
+        }
     }
 
     fn start(ends: Ends, path: Option<PathBuf>) -> Proxy {
