@@ -1,8 +1,9 @@
-//! The project's own commands: `cargo xtask check`, `cargo xtask test`, `cargo xtask tidy`.
+//! The project's own commands: `cargo xtask check`, `cargo xtask test`, `cargo xtask tidy`, `cargo xtask chaos`.
 //!
 //! This file reads the command line and hands over to one file a command. It uses the standard library alone, so
 //! that it is built in a second on any machine.
 
+mod chaos;
 mod check;
 mod leftovers;
 mod python;
@@ -20,6 +21,7 @@ Commands:
   check              what CI runs before the tests: formatting, clippy, tidy, documentation, dependencies
   test [FILTER..]    all tests, or those whose names contain a filter; then looks for what they left behind
   tidy               the house rules that a program can see (a part of check, in a second)
+  chaos [--minutes M]  a network of processes under random faults (default: a minute)
 ";
 
 fn main() -> ExitCode {
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.split_first() {
         Some((command, [])) if command == "check" => check::run(),
         Some((command, filters)) if command == "test" => test::run(filters),
+        Some((command, arguments)) if command == "chaos" => chaos::run(arguments),
         Some((command, [])) if command == "tidy" => tidy::run(&workspace()),
         _ => {
             eprint!("{HELP}");

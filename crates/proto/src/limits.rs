@@ -55,6 +55,10 @@ pub const SUSPECT_AFTER: Duration = Duration::from_secs(2);
 /// A peer that was silent for this long, our own lateness subtracted, is unreachable.
 pub const DEAD_AFTER: Duration = Duration::from_secs(4);
 
+/// So many reports in a row that the peer has read nothing new from a data connection, each asked for a heart's interval
+/// after the one before, and the connection is given up: about as long as it takes to be suspected.
+pub const STALLED_REPORTS: u32 = 4;
+
 /// Bytes of a runtime's address at most: the longest host name has 253.
 pub const MAX_ADDRESS: usize = 255;
 

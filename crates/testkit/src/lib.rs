@@ -2,5 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
 
 mod network;
+mod proxy;
 
 pub use network::{Network, Transport, Witness, config, methods, network};
+pub use proxy::{Direction, Harm, Proxy, Which};

@@ -10,12 +10,14 @@
 //! code. The right to write a lane is its [`Writer`]: whoever takes it out of the state writes, and puts it back.
 
 mod events;
+mod process;
 mod pump;
 mod write;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use mosaic_proto::link::{
     Admission, Attached, ConnectionId, DialFailure, Link as Machine, Outcome, Settings, Transmit,
@@ -31,6 +33,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::process::Watch;
 use self::pump::Pump;
 use crate::connection::Opening;
 use crate::context::Context;
@@ -76,6 +79,8 @@ struct State {
     lanes: [LaneIo; 2],
     /// When the timer task plans to wake.
     armed: Option<Time>,
+    /// Watches the peer's process, where that is possible.
+    watch: Option<Watch>,
     /// Where it was dialled last, for errors.
     attempts: Vec<Attempt>,
     /// The refusal that the dials meet, and since when, for the one who asked to connect.
@@ -130,6 +135,7 @@ impl Link {
                 machine: Machine::new(settings),
                 lanes: [LaneIo::new(), LaneIo::new()],
                 armed: None,
+                watch: None,
                 attempts: Vec::new(),
                 refusal: None,
             }),
@@ -252,7 +258,10 @@ impl Link {
                 biased;
                 () = self.over.cancelled() => return,
                 () = self.due_changed.notified() => {}
-                () = timer => self.run(Write::Now, |machine, now| machine.handle_timeout(now)),
+                () = timer => self.run(Write::Now, |machine, now| {
+                    machine.set_lag(due.map_or(Duration::ZERO, |due| now - due));
+                    machine.handle_timeout(now);
+                }),
             }
         }
     }

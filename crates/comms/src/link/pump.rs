@@ -132,7 +132,7 @@ impl Pump {
         let Some(read) = bytes_read(self.stream.try_read(&mut rest[..room]))? else { return Ok(false) };
         let item = self.receiver.filled(read).map_err(|error| error.to_string())?;
         self.items.extend(item);
-        self.hand_over()?;
+        self.hand_over(read)?;
         Ok(read == room)
     }
 
@@ -144,7 +144,7 @@ impl Pump {
     }
 
     fn take(&mut self, mut bytes: &[u8]) -> Result<(), String> {
-        let lane = self.lane;
+        let (lane, read) = (self.lane, bytes.len());
         let allowance = self.link.look(|machine| machine.allowance(lane));
         let mut buffers = PoolBuffers(self.link.context.pool());
         while !bytes.is_empty() {
@@ -152,14 +152,14 @@ impl Pump {
                 self.receiver.feed(&mut bytes, allowance, &mut buffers).map_err(|error| error.to_string())?;
             self.items.extend(item);
         }
-        self.hand_over()
+        self.hand_over(read)
     }
 
     /// Hands what is complete to the state machine, under one lock. That bytes came at all is a sign of life.
-    fn hand_over(&mut self) -> Result<(), String> {
+    fn hand_over(&mut self, read: usize) -> Result<(), String> {
         let Pump { link, lane, connection, items, .. } = self;
         link.run(Write::Now, |machine, now| {
-            machine.heard(now);
+            machine.heard(now, *lane, *connection, read);
             items.drain(..).try_for_each(|item| machine.handle_item(now, *lane, *connection, item))
         })
         .map_err(|violation| violation.to_string())

@@ -227,6 +227,9 @@ async fn greet(shared: &Arc<Shared>, stream: AnyStream) -> Result<(Opening, Read
 async fn admit(shared: &Arc<Shared>, mut opening: Opening, ready: Ready) -> Result<(), HandshakeError> {
     match attach(shared, &ready).await {
         Ok((link, lane, attached)) => {
+            if let Some(peer) = &ready.mosaic {
+                link.watch_process(peer, &*opening.stream);
+            }
             if let Err(error) = opening.send_ready(attached.answer).await {
                 link.detach(lane, attached.connection);
                 return Err(error);
@@ -253,7 +256,8 @@ async fn attach(shared: &Arc<Shared>, ready: &Ready) -> Result<AttachedTo, Refus
     let goes_on = ready.mosaic.as_ref().is_some_and(|mosaic| !mosaic.session.is_none());
     let may_go_on = shared.phase() < Phase::Stopped && goes_on && shared.links.read().contains_key(uid);
     if shared.phase() >= Phase::Stopping && !may_go_on {
-        return Err(refusal(RefusalCode::NotMe, "this runtime stops"));
+        // It is not gone before it says so: whoever dials waits for that.
+        return Err(refusal(RefusalCode::Busy, "this runtime stops"));
     }
     match &ready.mosaic {
         Some(mosaic) => {

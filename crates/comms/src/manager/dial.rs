@@ -77,7 +77,12 @@ async fn dial_now(shared: &Arc<Shared>, link: &Arc<Link>, lane: Lane) -> Result<
         None => link.attach_foreign(true),
     };
     match attached {
-        Ok(attached) => link.install(lane, attached.connection, opening),
+        Ok(attached) => {
+            if let Some(peer) = &answer.mosaic {
+                link.watch_process(peer, &*stream);
+            }
+            link.install(lane, attached.connection, opening);
+        }
         // The peer's own dial came first, or the link has ended: this connection is one too many.
         Err(_) => stream.close(),
     }

@@ -273,6 +273,9 @@ impl Draft {
         if shared.uid == *self.uid {
             return Ok(Some(Route::Own));
         }
+        if let Some(reason) = shared.sought(&self.uid) {
+            return Ok(Some(Route::Departed(reason)));
+        }
         if let Some(link) = shared.link_to(&self.uid) {
             return Ok(Some(Route::Link(link)));
         }

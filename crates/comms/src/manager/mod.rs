@@ -3,7 +3,7 @@
 //! - out: `send` (what users call), `command` (the same for objects), `many` (to many at once), `draft` (every message's way to its link), `reply` (how a call ends);
 //! - in: `receive` (listening, or pulling messages oneself);
 //! - connections: `handshake`, `accept`, `dial`;
-//! - who is there: `membership`, `wait`;
+//! - who is there: `membership`, `seek` (a monitor that is gone), `wait`;
 //! - `protocol` (what the loop calls, for those who carry its messages themselves);
 //! - `stop`, and `blocking` (the synchronous twins).
 
@@ -20,6 +20,7 @@ mod protocol;
 mod receive;
 mod reply;
 mod secure;
+mod seek;
 mod send;
 mod stop;
 mod wait;
@@ -60,6 +61,7 @@ use crate::message::Message;
 use crate::objects::Objects;
 use crate::pool::Buffer;
 use crate::runtime::{IntoRuntime, Runtime};
+use crate::transport::unix;
 
 /// Manages the connections of one runtime and the messages between it and the others.
 ///
@@ -141,6 +143,8 @@ pub(crate) struct Shared {
     links: RwLock<HashMap<Uid, Arc<Link>>>,
     /// Where to dial whom the topology doesn't know, or knows elsewhere.
     dialled: Mutex<HashMap<Uid, (String, u16)>>,
+    /// Why the monitor is not there, while we look for it.
+    sought: Mutex<Option<Reason>>,
     directory: RwLock<Arc<Directory>>,
     /// Wakes whoever waits for the topology, a handshake or a drain.
     changed: Notify,
@@ -210,6 +214,7 @@ impl CommsManager {
             bound: Mutex::default(),
             links: RwLock::default(),
             dialled: Mutex::default(),
+            sought: Mutex::default(),
             directory: RwLock::default(),
             changed: Notify::new(),
             membership,
@@ -450,6 +455,10 @@ impl Shared {
         self.dropped.fetch_add(link.look(|machine| machine.counters().dropped), Ordering::Relaxed);
         link.inbox.close();
         link.finish();
+        if let (Reason::Exited { .. }, Some(place)) = (&reason, self.directory().topology.get(&link.peer)) {
+            // Nobody dials it any more, and would find its socket without a listener.
+            unix::sweep(place.port);
+        }
         self.inform(Input::LinkEnded { link: link.clone(), verdict, reason });
     }
 

@@ -60,6 +60,11 @@ pub(crate) trait Stream: Send + Sync + fmt::Debug {
 
     /// Who is at the other end.
     fn trust(&self) -> Trust;
+
+    /// Whether the other end is in the care of this kernel, as far as the transport can tell.
+    fn is_on_this_host(&self) -> bool {
+        false
+    }
 }
 
 /// A connected byte stream of any transport.

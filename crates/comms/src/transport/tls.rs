@@ -62,7 +62,7 @@ struct Writing {
     records: VecDeque<(usize, usize)>,
 }
 
-/// Memory of one thread, for whichever connection is sealed or opened now.
+/// Memory of one thread, for whichever connection is sealed or opened now. It is as long as it ever had to be.
 struct Scratch {
     sealed: Vec<u8>,
     gathered: Vec<u8>,
@@ -263,8 +263,8 @@ impl Tls {
             if accepted == total {
                 return Ok(accepted);
             }
-            self.seal(writing, scratch, slices, accepted)?;
-            accepted += writing.send_fresh(&*self.carrier, &scratch.sealed)?;
+            let filled = self.seal(writing, scratch, slices, accepted)?;
+            accepted += writing.send_fresh(&*self.carrier, &scratch.sealed[..filled])?;
             if !writing.unsent.is_empty() {
                 break;
             }
@@ -272,18 +272,19 @@ impl Tls {
         if accepted == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(accepted) }
     }
 
-    /// Seals what follows the first `skip` bytes, up to [`SEAL_AT_ONCE`]. Small slices share records.
+    /// Seals what follows the first `skip` bytes, up to [`SEAL_AT_ONCE`], and returns how long that is. Small slices share
+    /// records.
     fn seal(
         &self,
         writing: &mut Writing,
         scratch: &mut Scratch,
         slices: &[IoSlice<'_>],
         mut skip: usize,
-    ) -> io::Result<()> {
+    ) -> io::Result<usize> {
         let Scratch { sealed, gathered, .. } = scratch;
         let mut session = self.session.lock();
         let mut room = SEAL_AT_ONCE;
-        sealed.clear();
+        let mut filled = 0;
         gathered.clear();
         for slice in slices {
             let skipped = skip.min(slice.len());
@@ -294,20 +295,20 @@ impl Tls {
                 rest = more;
                 room -= chunk.len();
                 if chunk.len() == RECORD {
-                    writing.seal_record(&mut session, chunk, sealed)?;
+                    filled = writing.seal_record(&mut session, chunk, sealed, filled)?;
                     continue;
                 }
                 gathered.extend_from_slice(chunk);
                 if gathered.len() == RECORD {
-                    writing.seal_record(&mut session, gathered, sealed)?;
+                    filled = writing.seal_record(&mut session, gathered, sealed, filled)?;
                     gathered.clear();
                 }
             }
         }
         if !gathered.is_empty() {
-            writing.seal_record(&mut session, gathered, sealed)?;
+            filled = writing.seal_record(&mut session, gathered, sealed, filled)?;
         }
-        Ok(())
+        Ok(filled)
     }
 }
 
@@ -332,10 +333,16 @@ impl Reading {
 }
 
 impl Writing {
-    fn seal_record(&mut self, session: &mut Session, plain: &[u8], sealed: &mut Vec<u8>) -> io::Result<()> {
-        session.seal(plain, sealed)?;
-        self.records.push_back((sealed.len(), plain.len()));
-        Ok(())
+    fn seal_record(
+        &mut self,
+        session: &mut Session,
+        plain: &[u8],
+        sealed: &mut Vec<u8>,
+        filled: usize,
+    ) -> io::Result<usize> {
+        let end = session.seal(plain, sealed, filled)?;
+        self.records.push_back((end, plain.len()));
+        Ok(end)
     }
 
     /// Writes what the carrier did not take before. Returns how much of the caller's has been written with it.

@@ -194,4 +194,8 @@ impl Stream for Unix {
     fn trust(&self) -> Trust {
         Trust::SameUser
     }
+
+    fn is_on_this_host(&self) -> bool {
+        true
+    }
 }

@@ -41,9 +41,9 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
 
     /// Encodes what is to be said on the control lane, with what is true now.
     pub(super) fn encode_commands(&mut self, out: &mut Vec<u8>) {
-        let received = self.lanes.each_ref().map(|lane| lane.received);
         if std::mem::take(&mut self.commands.beat) {
-            Command::Beat(Beat { lag: self.lag, received, paused: false }).encode(out);
+            let read = self.lanes.each_ref().map(|lane| lane.read());
+            Command::Beat(Beat { lag: self.lag, read, paused: false }).encode(out);
         }
         let (acknowledge, leave) = (self.commands.acknowledge, self.commands.leave);
         self.commands.encode(out);

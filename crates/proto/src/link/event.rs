@@ -143,6 +143,8 @@ pub struct Counters {
     pub dropped: u64,
     /// Requests that the peer gave up before they were passed on.
     pub cancelled: u64,
+    /// Data connections that were closed because the peer read nothing from them.
+    pub stalled: u64,
     /// Connections that were attached.
     pub connections: u64,
 }

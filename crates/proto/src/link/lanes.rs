@@ -72,6 +72,8 @@ pub(super) struct Connection {
     /// Bytes given to the writer and, of them, bytes taken by the system.
     polled: u64,
     written: u64,
+    /// Bytes of the peer's.
+    read: u64,
 }
 
 #[derive(Debug)]
@@ -159,7 +161,7 @@ impl<T> LaneState<T> {
     }
 
     pub(super) fn attach(&mut self, id: ConnectionId, dialled: bool, since: Time) {
-        self.connection = Some(Connection { id, dialled, since, polled: 0, written: 0 });
+        self.connection = Some(Connection { id, dialled, since, polled: 0, written: 0, read: 0 });
     }
 
     /// The connection is gone: notes which messages the system had taken whole.
@@ -239,6 +241,27 @@ impl<T> LaneState<T> {
         if let Some(connection) = &mut self.connection {
             connection.written += bytes as u64;
         }
+    }
+
+    /// Bytes of the peer's have come by this connection; true if it is the one there is.
+    pub(super) fn has_read(&mut self, id: ConnectionId, bytes: usize) -> bool {
+        let current = self.connection.as_mut().filter(|current| current.id == id);
+        current.map(|connection| connection.read += bytes as u64).is_some()
+    }
+
+    /// Bytes of the peer's that have come by the connection there is.
+    pub(super) fn read(&self) -> u64 {
+        self.connection.as_ref().map_or(0, |connection| connection.read)
+    }
+
+    /// Bytes of ours that the system has taken for the connection there is.
+    pub(super) fn bytes_written(&self) -> u64 {
+        self.connection.as_ref().map_or(0, |connection| connection.written)
+    }
+
+    /// Whether a connection has been given messages that are not acknowledged.
+    pub(super) fn awaits_acknowledgement(&self) -> bool {
+        self.connection.is_some() && self.next > 0
     }
 
     /// Forgets what the system has taken whole, for a peer that acknowledges nothing. Returns its cost by class.

@@ -9,7 +9,8 @@
 //! The driver gives it bytes, time and the fate of its dials; it takes bytes to write ([`Link::poll_transmit`]),
 //! events ([`Link::poll_event`]) and the next time-out ([`Link::poll_timeout`]). A link is with one *instance* of the
 //! peer: once it has ended, the next instance gets a new link. Themes: `ready` (handshake and dialling), `receive`
-//! (what comes in), `send` (admission, calls, their ends), `lanes`, `in_flight`, `credit`.
+//! (what comes in), `send` (admission, calls, their ends), `process` (what is known of the peer's), `stall` (whether it
+//! reads), `lanes`, `in_flight`, `credit`.
 
 mod acknowledge;
 mod budget;
@@ -18,9 +19,11 @@ mod credit;
 mod event;
 mod in_flight;
 mod lanes;
+mod process;
 mod ready;
 mod receive;
 mod send;
+mod stall;
 mod transmit;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -28,6 +31,7 @@ use std::time::Duration;
 
 pub use budget::Budget;
 pub use event::{Counters, Event, Outcome, Progress, Verdict};
+pub use process::Evidence;
 pub use ready::{Attached, DialFailure};
 pub use receive::Violation;
 pub use send::{Admission, Execution, Request};
@@ -37,7 +41,9 @@ use self::commands::Commands;
 use self::credit::{Inflow, Outflow};
 use self::in_flight::InFlight;
 use self::lanes::{Entry, LaneState};
+use self::process::Process;
 use self::ready::Dial;
+use self::stall::Probes;
 use crate::Reason;
 use crate::limits::Limits;
 use crate::liveness::{Intervals, Liveness, Silence};
@@ -119,6 +125,8 @@ pub struct Link<T, B: AsRef<[u8]>> {
     leaving: Option<(Reason, [u64; 2])>,
     ack_due: Option<Time>,
     liveness: Liveness,
+    process: Process,
+    probes: Probes,
     events: VecDeque<Event<T, B>>,
     counters: Counters,
 }
@@ -154,6 +162,8 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             leaving: None,
             ack_due: None,
             liveness: Liveness::new(intervals),
+            process: Process::default(),
+            probes: Probes::default(),
             events: VecDeque::new(),
             counters: Counters::default(),
         }
@@ -224,7 +234,9 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
     pub fn poll_timeout(&self) -> Option<Time> {
         let alive = self.is_watched().then(|| self.liveness.next());
         let dials = self.dials.iter().filter_map(Dial::due).min();
-        [alive, dials, self.ack_due, self.in_flight.next_deadline()].into_iter().flatten().min()
+        let due =
+            [alive, dials, self.ack_due, self.in_flight.next_deadline(), self.burial(), self.probe_due()];
+        due.into_iter().flatten().min()
     }
 
     /// Silence matters while there is a session or one is being made, unless it is we who do not read.
@@ -245,6 +257,8 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         if self.ack_due.is_some_and(|due| due <= now) {
             self.acknowledge();
         }
+        self.bury(now);
+        self.probe(now);
         for lane in Lane::ALL {
             if self.dials[lane.index()].due().is_some_and(|due| due <= now) {
                 self.dials[lane.index()].retry();

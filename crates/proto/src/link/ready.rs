@@ -12,6 +12,7 @@
 use std::time::Duration;
 
 use super::lanes::Connection;
+use super::process::Process;
 use super::{ConnectionId, Event, Link, State, Verdict, back_off};
 use crate::Reason;
 use crate::Time;
@@ -22,7 +23,7 @@ use crate::{Instance, Session};
 const REFUSED_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// For how long after ours was accepted a dial of the peer's may come that it made before that.
-const CROSSING_DIALS: Duration = Duration::from_millis(500);
+pub(super) const CROSSING_DIALS: Duration = Duration::from_millis(500);
 
 /// After a connection that lived for less than this, the next dial waits: whatever ends them may do so for ever.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
@@ -113,7 +114,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
 
     /// Starts what is needed and not under way: the control lane for anything, the data lane for what is queued on it.
     pub(super) fn dial_where_needed(&mut self, now: Time) {
-        if self.foreign || self.ended().is_some() {
+        if self.foreign || self.ended().is_some() || matches!(self.process, Process::Ended { .. }) {
             return;
         }
         if self.lanes[Lane::Control.index()].connection.is_none() {
@@ -127,8 +128,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             if needed && dialler {
                 self.start_dial(now, Lane::Data);
             } else if needed && !self.asked_for_data {
-                self.asked_for_data = true;
-                self.commands.data = true;
+                self.ask_for_data(now);
             }
         }
     }
@@ -173,11 +173,19 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             return self.dial_answered(now, lane, attempt, refusal);
         }
         let refused = (*failure == DialFailure::Refused).then_some(refused.unwrap_or(now));
-        let repeated = refused.is_some_and(|first| now - first >= REFUSED_AGAIN_AFTER);
+        let repeated = refused.is_some_and(|first| now - first >= self.refused_again_after());
         if repeated && lane == Lane::Control && !self.patient {
             return self.end(Verdict::Dead, Reason::Refused { detail: String::new() });
         }
         self.wait_to_dial(now, lane, attempt, refused);
+    }
+
+    /// A process that is known to run may have closed its listener and come back by itself: it gets longer.
+    fn refused_again_after(&self) -> Duration {
+        match self.process {
+            Process::Runs => self.settings.intervals.suspect,
+            Process::Unknown | Process::Ended { .. } => REFUSED_AGAIN_AFTER,
+        }
     }
 
     fn wait_to_dial(&mut self, now: Time, lane: Lane, attempt: u32, refused: Option<Time>) {
@@ -256,7 +264,9 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         }
         // Who dialled has the session from the answer; who was dialled hears from the other first.
         self.confirmed = dialled || resumed;
-        self.settings.peer_instance = Some(peer.instance);
+        if self.settings.peer_instance.replace(peer.instance) != Some(peer.instance) {
+            self.process = Process::Unknown;
+        }
         let received = if resumed { peer.received } else { 0 };
         Ok(self.replace_connection(now, lane, dialled, goes_on, received))
     }
@@ -327,7 +337,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         self.liveness.heard(now);
         match lane {
             Lane::Control => self.control_is_up(goes_on),
-            Lane::Data => (self.data_wanted, self.asked_for_data) = (false, false),
+            Lane::Data => self.data_is_up(now),
         }
         self.admit(now);
         Attached { connection, answer }
@@ -347,6 +357,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         self.commands.renew();
         self.commands.heart = !self.pings.is_empty();
         self.asked_for_data = false;
+        self.probes.forget_question();
         for class in Class::ALL {
             let gone = self.outflow[class.index()].forget_asking();
             self.retract(class, gone);
@@ -394,6 +405,10 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         let lived = now - current.since;
         state.detach();
         self.leave_if_complete();
+        self.bury(now);
+        if self.ended().is_some() {
+            return;
+        }
         if self.foreign {
             return self.end(Verdict::Left, Reason::Left { why: "its connection ended".to_owned() });
         }

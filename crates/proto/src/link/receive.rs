@@ -63,9 +63,11 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         }
     }
 
-    /// Bytes have come, be they a whole item or not.
-    pub fn heard(&mut self, now: Time) {
-        self.liveness.heard(now);
+    /// So many bytes have come by a connection, be they a whole item or not.
+    pub fn heard(&mut self, now: Time, lane: Lane, connection: ConnectionId, bytes: usize) {
+        if self.lanes[lane.index()].has_read(connection, bytes) {
+            self.liveness.heard(now);
+        }
     }
 
     /// Takes what a connection's receiver has made of its bytes. Items of a connection that was replaced are ignored.
@@ -167,7 +169,10 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             Command::Ping { context, .. } => self.commands.pong = Some(context),
             Command::Error(refusal) => return Err(Violation::Refused { refusal }),
             Command::Ready(_) => return Err(Violation::UnexpectedCommand { name: "READY", lane }),
-            Command::Beat(beat) => self.handle_beat(beat.lag),
+            Command::Beat(beat) => {
+                self.handle_beat(beat.lag);
+                self.handle_report(now, beat.read[Lane::Data.index()]);
+            }
             Command::Pong { .. } => self.handle_beat(Duration::ZERO),
             Command::Unknown(_) => {}
             _ if self.foreign => {}
@@ -179,10 +184,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
                 self.leave_if_complete();
             }
             Command::Cancel { id, after } => self.handle_cancel(id, after),
-            Command::Data => {
-                self.data_wanted = true;
-                self.dial_where_needed(now);
-            }
+            Command::Data => self.handle_data(now),
         }
         Ok(())
     }

@@ -61,8 +61,8 @@ pub struct Ack {
 pub struct Beat {
     /// How late the answering side is itself; whole milliseconds on the wire.
     pub lag: Duration,
-    /// Messages received in this session, by lane.
-    pub received: [u64; 2],
+    /// Bytes read from the connection there is, by lane, from the end of READY on.
+    pub read: [u64; 2],
     /// Whether the answering side is held, by a debugger for instance, and means to go on.
     pub paused: bool,
 }
@@ -243,8 +243,8 @@ fn encode_context(context: &[u8], out: &mut Vec<u8>) {
 fn encode_beat(beat: &Beat, out: &mut Vec<u8>) {
     write_array(out, 4);
     write_uint(out, u64::try_from(beat.lag.as_millis()).unwrap_or(u64::MAX));
-    write_uint(out, beat.received[0]);
-    write_uint(out, beat.received[1]);
+    write_uint(out, beat.read[0]);
+    write_uint(out, beat.read[1]);
     write_bool(out, beat.paused);
 }
 
@@ -300,10 +300,10 @@ fn decode_beat(body: &[u8]) -> Result<Command, WireError> {
     let mut reader = Reader::new(body, "BEAT");
     let added = reader.array(4, "an array of at least 4 elements")?;
     let lag = Duration::from_millis(reader.uint("a number of milliseconds")?);
-    let received = decode_pair(&mut reader)?;
+    let read = decode_pair(&mut reader)?;
     let paused = reader.boolean("true or false")?;
     reader.finish(added)?;
-    Ok(Command::Beat(Beat { lag, received, paused }))
+    Ok(Command::Beat(Beat { lag, read, paused }))
 }
 
 fn decode_leave(body: &[u8]) -> Result<Command, WireError> {

@@ -120,7 +120,10 @@ impl Pair {
     }
 
     fn feed(&mut self, index: usize, side: usize, mut bytes: &[u8]) {
-        self.sides[side].link.heard(self.now);
+        let wire = &self.wires[index];
+        if let (Phase::Live, Some(id)) = (wire.ends[side].phase, wire.ends[side].id) {
+            self.sides[side].link.heard(self.now, wire.lane, id, bytes.len());
+        }
         while !bytes.is_empty() {
             let wire = &mut self.wires[index];
             let allowance = match wire.ends[side].phase {

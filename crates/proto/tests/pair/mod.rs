@@ -2,13 +2,14 @@
 //! `handle_item`; connections can be delayed, paused and cut at any byte, and dials can fail.
 //!
 //! `wire` is what carries bytes, `side` is one link with what its driver would keep, `driver` moves bytes between the
-//! two, and this file joins two sides and checks after every step what must hold at any time.
+//! two, `steps` is what may happen to a pair, and this file joins two sides and checks after every step what must hold at any time.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 mod driver;
 mod message;
 mod side;
+pub mod steps;
 mod wire;
 
 use std::time::Duration;

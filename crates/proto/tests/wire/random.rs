@@ -70,8 +70,8 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         }),
         (select(Class::ALL.to_vec()), any::<u64>()).prop_map(|(class, bytes)| Command::Want { class, bytes }),
         Just(Command::Heart),
-        any::<(u64, [u64; 2], bool)>().prop_map(|(lag, received, paused)| {
-            Command::Beat(Beat { lag: Duration::from_millis(lag), received, paused })
+        any::<(u64, [u64; 2], bool)>().prop_map(|(lag, read, paused)| {
+            Command::Beat(Beat { lag: Duration::from_millis(lag), read, paused })
         }),
         (".{0,60}", any::<[u64; 2]>()).prop_map(|(reason, last)| Command::Leave { reason, last }),
         any::<(u64, u64)>().prop_map(|(id, after)| Command::Cancel { id, after }),

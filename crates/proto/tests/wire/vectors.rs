@@ -69,7 +69,7 @@ fn refusal() -> Refusal {
 /// The command that a vector stands for; `None` if it is no command.
 fn command(name: &str) -> Option<Command> {
     let ack = Ack { lane: Lane::Data, received: 5, consumed: [1024, 0], window: [256 * 1024; 2] };
-    let beat = Beat { lag: Duration::from_millis(12), received: [7, 200], paused: false };
+    let beat = Beat { lag: Duration::from_millis(12), read: [7, 200], paused: false };
     let data = mosaic(Lane::Data, Some(Instance(0xfedc_ba98_7654_3210)), Session(0xa7), 3);
     Some(match name {
         "ready-control" => ready(Some("worker:0"), "ROUTER", mosaic(Lane::Control, None, Session::NONE, 0)),

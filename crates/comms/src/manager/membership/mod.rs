@@ -222,6 +222,9 @@ impl Registrar {
                 let _ = self.announce.send(Announcement::Session { link, instance });
             }
             Input::LinkLost { link, reason } => {
+                if link.peer.is_monitor() {
+                    self.shared.seek_monitor(reason.clone());
+                }
                 if let Some(instance) = link.peer_instance() {
                     self.membership.link_ended(now, &link.peer, instance, reason, Verdict::Unreachable);
                 }
@@ -359,7 +362,9 @@ impl Registrar {
                 Effect::Disconnected { uid, instance, reason } => {
                     self.note(|directory| directory.depart(uid.clone(), reason.clone()));
                     // The next life of a uid may be elsewhere; the monitor comes back where it was.
-                    if !uid.is_monitor() {
+                    if uid.is_monitor() {
+                        self.shared.seek_monitor(reason.clone());
+                    } else {
                         self.shared.dialled.lock().remove(&uid);
                     }
                     self.tell(Announcement::Disconnected { uid, instance, reason });

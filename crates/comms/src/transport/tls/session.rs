@@ -116,21 +116,24 @@ impl Session {
         }
     }
 
-    /// Seals at most one record's worth, and appends it.
-    pub(super) fn seal(&mut self, plain: &[u8], sealed: &mut Vec<u8>) -> io::Result<()> {
-        sealed.append(&mut self.outbox);
-        let before = sealed.len();
+    /// Seals at most one record's worth into `sealed` from `filled` on, and returns where it ends. What `sealed` held
+    /// there is overwritten: it is longer than what counts, so that memory is not cleared for every record.
+    pub(super) fn seal(&mut self, plain: &[u8], sealed: &mut Vec<u8>, filled: usize) -> io::Result<usize> {
+        let before = filled + self.outbox.len();
         let mut room = plain.len() + RECORD_OVERHEAD;
         loop {
-            sealed.resize(before + room, 0);
+            if sealed.len() < before + room {
+                sealed.resize(before + room, 0);
+            }
+            sealed[filled..before].copy_from_slice(&self.outbox);
             let outcome = process!(&mut self.end, &mut [], status => match status.state.map_err(invalid)? {
                 ConnectionState::WriteTraffic(mut traffic) => traffic.encrypt(plain, &mut sealed[before..]),
                 _ => return Err(ErrorKind::BrokenPipe.into()),
             });
             match outcome {
                 Ok(written) => {
-                    sealed.truncate(before + written);
-                    return Ok(());
+                    self.outbox.clear();
+                    return Ok(before + written);
                 }
                 Err(EncryptError::InsufficientSize(InsufficientSizeError { required_size })) => {
                     room = required_size;
