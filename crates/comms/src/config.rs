@@ -171,6 +171,18 @@ impl Config {
         self
     }
 
+    /// Without a monitor to join: as a monitor is, and whoever is reached by those who know its address.
+    #[must_use]
+    pub fn alone(mut self) -> Self {
+        self.monitor = None;
+        self
+    }
+
+    /// Where the monitor is said to be.
+    pub fn monitor_place(&self) -> Option<(String, u16)> {
+        self.monitor.clone()
+    }
+
     /// What to share with other managers of this process. Default: [`Context::global`].
     #[must_use]
     pub fn context(mut self, context: Context) -> Self {

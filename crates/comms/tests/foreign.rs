@@ -372,6 +372,30 @@ print(receive(REPLY, 2)[2])
     monitor.stop().await;
 }
 
+#[tokio::test]
+async fn over_clear_text_nobody_speaks_of_the_comings_and_goings_of_others() {
+    let work = "
+for number, (method, args) in enumerate([
+    ('disconnect', dict(uid='worker:0', instance='0' * 16)),
+    ('connect', dict(uid='worker:9', address='127.0.0.1', port=1, instance='0' * 15 + '1')),
+]):
+    send('monitor', MESSAGE, 2 + number, method, args, WANTS_REPLY)
+    try:
+        receive(REPLY, 2 + number)
+        print('heeded')
+    except SystemExit as error:
+        print(error, end=' | ')
+print('done')
+";
+    let monitor = monitor(Way::Tcp).await;
+    let worker = worker(Way::Tcp, &monitor).await;
+    let printed = Guest::start(&program_with(work), &monitor, Way::Tcp).end().await;
+    assert_eq!(printed.matches("may speak for itself only").count(), 2, "{printed}");
+    assert!(printed.ends_with("done") && monitor.connected("worker:0") && !monitor.connected("worker:9"));
+    worker.stop().await;
+    monitor.stop().await;
+}
+
 /// What someone gets who greets with this identity.
 fn answer_to(identity: &[u8], port: u16) -> Vec<u8> {
     let mut ready = b"\x05READY\x0bSocket-Type\x00\x00\x00\x06ROUTER\x08Identity".to_vec();

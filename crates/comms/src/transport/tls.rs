@@ -224,7 +224,7 @@ impl Tls {
     }
 
     /// Opens records until there is no room or no complete one; what is left of `incoming` is kept.
-    fn open(&self, reading: &mut Reading, incoming: &mut Vec<u8>, buffer: &mut [u8]) -> io::Result<usize> {
+    fn open(&self, reading: &mut Reading, incoming: &mut [u8], buffer: &mut [u8]) -> io::Result<usize> {
         let (mut used, mut filled) = (0, 0);
         while filled < buffer.len() && has_record(&incoming[used..]) {
             let mut take = |opened: &[u8]| {

@@ -13,6 +13,7 @@ use mosaic_proto::link::Verdict as LinkVerdict;
 use mosaic_proto::membership::{Effect, Membership, Notice, Notify as Pass, Part, Verdict};
 use mosaic_proto::wire::Kind;
 use mosaic_proto::{Instance, Place, Reason, Topology, Uid};
+use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info};
 
@@ -29,6 +30,22 @@ use crate::error::{HandlerError, RemoteError, UnknownPeer};
 use crate::events::Event;
 use crate::link::{Link, Write};
 use crate::message::Message;
+
+/// Why a message of the protocol was not heeded.
+#[derive(Debug, Error)]
+enum Unheeded {
+    #[error(transparent)]
+    Unreadable(#[from] DecodeError),
+    #[error(
+        "whoever is not authenticated may speak for itself only, not of the comings and goings of others"
+    )]
+    Refused,
+}
+
+/// Somebody for whom nobody vouches tells of himself at most.
+fn may_speak_of(sender: &Uid, uid: &str, trusted: bool) -> Result<(), Unheeded> {
+    if trusted || *sender == *uid { Ok(()) } else { Err(Unheeded::Refused) }
+}
 
 /// The method by which the failure of a one-way message is told.
 pub(super) const RAISE_EXCEPTION: &str = "raise_exception";
@@ -272,35 +289,35 @@ impl Registrar {
         let wants_reply = message.wants_reply();
         let outcome = self.take_call(link, &method, message);
         if let Err(error) = &outcome {
-            debug!(peer = %link.peer, %method, %error, "a message of the protocol could not be read");
+            debug!(peer = %link.peer, %method, %error, "a message of the protocol was not heeded");
         }
         if wants_reply {
             let (kind, encoded) = match outcome {
                 Ok(result) => (Kind::Reply, result),
-                Err(error) => (Kind::Error, self.unreadable(&method, error)),
+                Err(error) => (Kind::Error, self.unheeded(&method, error)),
             };
             origin.reply(kind, id, encoded, delimited, Write::Now);
         }
     }
 
-    /// What the sender of a message of the protocol is told that could not be read.
-    fn unreadable(&self, method: &str, error: DecodeError) -> Encoded {
+    /// What the sender of a message of the protocol is told that was not heeded.
+    fn unheeded(&self, method: &str, error: Unheeded) -> Encoded {
+        let kind = match error {
+            Unheeded::Unreadable(_) => RemoteError::ARGUMENT,
+            Unheeded::Refused => RemoteError::REFUSED,
+        };
         let mut error = HandlerError::from(error).0;
-        RemoteError::ARGUMENT.clone_into(&mut error.kind);
+        kind.clone_into(&mut error.kind);
         error.uid = self.shared.uid.to_string();
         method.clone_into(&mut error.method);
         encode_value(&error).unwrap_or_default()
     }
 
     /// Does what a message of the protocol asks for, and gives what is replied if that is wanted.
-    fn take_call(
-        &mut self,
-        link: &Arc<Link>,
-        method: &str,
-        message: Message,
-    ) -> Result<Encoded, DecodeError> {
+    fn take_call(&mut self, link: &Arc<Link>, method: &str, message: Message) -> Result<Encoded, Unheeded> {
         let now = self.shared.context.now();
         let sender = link.peer.clone();
+        let trusted = link.is_authenticated();
         let args = message.into_args()?;
         match method {
             "hand" => {
@@ -316,8 +333,16 @@ impl Registrar {
                 self.membership.shake(now, &sender, read_network(shake.network), part);
             }
             "news" => self.membership.news(now, &sender, &read_news(args)?),
-            "connect" => self.take_connect(&sender, args.deserialize()?),
-            "disconnect" => self.take_disconnect(&sender, args.deserialize()?),
+            "connect" => {
+                let connect: WireConnect = args.deserialize()?;
+                may_speak_of(&sender, &connect.uid, trusted)?;
+                self.take_connect(&sender, connect);
+            }
+            "disconnect" => {
+                let disconnect: WireDisconnect = args.deserialize()?;
+                may_speak_of(&sender, &disconnect.uid, trusted)?;
+                self.take_disconnect(&sender, disconnect);
+            }
             "who" => {
                 let who: WireWho = args.deserialize()?;
                 let place = self.membership.who(&who.uid).map(wire_place);
