@@ -4,9 +4,9 @@
 //! `.config/nextest.toml`) and else by cargo itself; documentation examples always by cargo. The runners print as
 //! they always do.
 //!
-//! Tests get two things through their environment: `MOSAIC_TEST_PYTHON`, an interpreter that has pyzmq, msgpack and
-//! numpy, and a private folder as `TMPDIR` and `XDG_RUNTIME_DIR`, so that what they leave there is seen and nobody
-//! else's files are.
+//! Tests get three things through their environment: `MOSAIC_TEST_PYTHON`, an interpreter that has pyzmq, msgpack and
+//! numpy; a private folder as `TMPDIR` and `XDG_RUNTIME_DIR`, so that what they leave there is seen and nobody else's
+//! files are; and in it `MOSAIC_KEY_FILE`, a credential that they share and the home folder doesn't.
 
 use std::process::Command;
 
@@ -19,9 +19,10 @@ pub(crate) fn run(filters: &[String]) -> Result<(), String> {
     let target = target()?;
     let python = python::interpreter(&workspace(), &target)?;
     let folder = PrivateFolder::create()?;
+    let key_file = folder.path().join("job.key");
     let processes = Processes::below(&target);
     let with_environment = |mut command: Command| {
-        command.env("MOSAIC_TEST_PYTHON", &python);
+        command.env("MOSAIC_TEST_PYTHON", &python).env("MOSAIC_KEY_FILE", &key_file);
         command.env("TMPDIR", folder.path()).env("XDG_RUNTIME_DIR", folder.path());
         step(&mut command)
     };
@@ -30,6 +31,8 @@ pub(crate) fn run(filters: &[String]) -> Result<(), String> {
     let examples = step(&mut cargo(&["build", "--workspace", "--examples"]));
     let tests = with_environment(tests(filters));
     let doctests = with_environment(doctests(filters));
+    // Whichever test came first has made it.
+    let _ = std::fs::remove_file(&key_file);
     let outcomes = [examples, tests, doctests, processes.left_over(), folder.left_over()];
     let failures: Vec<String> = outcomes.into_iter().filter_map(Result::err).collect();
     if failures.is_empty() { Ok(()) } else { Err(format!("test failed:\n  {}", failures.join("\n  "))) }

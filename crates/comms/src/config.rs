@@ -1,5 +1,6 @@
 //! The settings of a manager, each with its unit, its default and what it trades.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use mosaic_proto::Intervals;
@@ -22,11 +23,23 @@ const RUNNING_HANDLERS: usize = 4096;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Security {
-    /// Runtimes of the same user on the same host, by the kernel's word. Connections over TCP are refused.
+    /// Runtimes that hold the credential of the job: over TCP by TLS 1.3, in which both sides prove it. On the same host,
+    /// those of the same user, by the kernel's word.
     #[default]
-    SameUser,
+    Secure,
     /// Anyone who can reach the port, in clear text: for trusted networks and for foreign ZeroMQ peers.
     Insecure,
+}
+
+/// Whether runtimes of the same host and user meet over Unix sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum UnixSockets {
+    /// They do, which is the fastest way and needs no credential.
+    #[default]
+    Use,
+    /// They use TCP, as those of other hosts do.
+    Avoid,
 }
 
 /// The settings of a manager. Every one has a default.
@@ -46,6 +59,9 @@ pub struct Config {
     pub(crate) context: Option<Context>,
     pub(crate) executor: Option<Handle>,
     pub(crate) security: Security,
+    pub(crate) unix_sockets: UnixSockets,
+    pub(crate) key_file: Option<PathBuf>,
+    pub(crate) accept_stop_from: Option<Vec<String>>,
     pub(crate) limits: Limits,
     pub(crate) intervals: Intervals,
     pub(crate) handshake_within: Duration,
@@ -63,6 +79,9 @@ impl Default for Config {
             context: None,
             executor: None,
             security: Security::default(),
+            unix_sockets: UnixSockets::default(),
+            key_file: None,
+            accept_stop_from: None,
             limits: Limits::default(),
             intervals: Intervals::default(),
             handshake_within: HANDSHAKE_WITHIN,
@@ -166,10 +185,33 @@ impl Config {
         self
     }
 
-    /// Who may connect. Default: the same user on the same host.
+    /// Who may connect. Default: those who hold the job's credential, and the same user on the same host.
     #[must_use]
     pub fn security(mut self, security: Security) -> Self {
         self.security = security;
+        self
+    }
+
+    /// Whether to meet runtimes of the same host and user over Unix sockets. Default: yes. Without them TCP is used.
+    #[must_use]
+    pub fn unix_sockets(mut self, unix_sockets: UnixSockets) -> Self {
+        self.unix_sockets = unix_sockets;
+        self
+    }
+
+    /// The file that keeps the job's credential; the monitor makes it if it is not there. Default: the one that
+    /// `MOSAIC_KEY_FILE` names, else `~/.mosaic/<monitor's host>-<port>.key`.
+    #[must_use]
+    pub fn key_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.key_file = Some(path.into());
+        self
+    }
+
+    /// The runtimes that may stop this one, as patterns such as `head` and `worker:*`. Default: all that are
+    /// authenticated. It protects from mistakes: runtimes of a job trust each other, and choose their uids themselves.
+    #[must_use]
+    pub fn accept_stop_from<P: Into<String>>(mut self, patterns: impl IntoIterator<Item = P>) -> Self {
+        self.accept_stop_from = Some(patterns.into_iter().map(Into::into).collect());
         self
     }
 

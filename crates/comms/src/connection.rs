@@ -39,6 +39,8 @@ pub(crate) enum HandshakeError {
     NotReady(String),
     #[error("the handshake took longer than {:.0} s", HANDSHAKE_TIMEOUT.as_secs_f64())]
     Timeout,
+    #[error("too many others are in their handshake")]
+    Evicted,
     #[error("the dial is not wanted any more")]
     Abandoned,
 }

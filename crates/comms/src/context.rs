@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::link::Link;
 use crate::pool::{DEFAULT_KEEP, Pool};
+use crate::transport::tls::Door;
 use crate::transport::{memory, simulated};
 
 /// I/O threads of a context by default. One reads and writes faster than two cores can compute with what it brings.
@@ -42,6 +43,7 @@ struct Inner {
     pool: Pool,
     budget: Mutex<Budget<Waiting>>,
     registry: Arc<memory::Registry>,
+    door: Door,
     network: Option<Arc<simulated::Network>>,
     random: Mutex<fastrand::Rng>,
     origin: Instant,
@@ -120,6 +122,7 @@ impl Inner {
             pool: Pool::new(settings.keep),
             budget: Mutex::new(Budget::new(settings.budget)),
             registry: Arc::default(),
+            door: Door::default(),
             network,
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
             origin: Instant::now(),
@@ -213,6 +216,11 @@ impl Context {
 
     pub(crate) fn budget(&self) -> &Mutex<Budget<Waiting>> {
         &self.0.budget
+    }
+
+    /// Where strangers wait for their turn.
+    pub(crate) fn door(&self) -> &Door {
+        &self.0.door
     }
 
     pub(crate) fn registry(&self) -> &Arc<memory::Registry> {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::args::ArgumentError;
+use crate::credential::CredentialError;
 use crate::decode::DecodeError;
 use crate::encode::EncodeError;
 
@@ -321,6 +322,13 @@ pub enum BindError {
         /// What the system says.
         #[source]
         cause: std::io::Error,
+    },
+    /// The credential that was asked for can't be used.
+    #[error("the credential of the job can't be used")]
+    Credential {
+        /// What is wrong with it.
+        #[source]
+        cause: CredentialError,
     },
     /// It is bound already, or the manager has stopped.
     #[error("{why}")]

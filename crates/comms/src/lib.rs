@@ -69,6 +69,7 @@ mod blob;
 mod config;
 mod connection;
 mod context;
+mod credential;
 mod decode;
 mod dispatch;
 mod encode;
@@ -92,8 +93,9 @@ mod type_name;
 pub use args::{Args, ArgumentError};
 pub use array::{Array, Dtype, Element, MAX_AXES, Order, ShapeError};
 pub use blob::Blob;
-pub use config::{Config, ConfigError, Security};
+pub use config::{Config, ConfigError, Security, UnixSockets};
 pub use context::{Context, ContextBuilder};
+pub use credential::{Credential, CredentialError, Exposure};
 pub use decode::{DecodeError, decode_value};
 pub use encode::{EncodeError, Encoded, encode_value};
 pub use error::{

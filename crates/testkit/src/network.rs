@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use mosaic_comms::{Array, CommsManager, Config, Context, HandlerError, Methods, Security};
+use mosaic_comms::{Array, CommsManager, Config, Context, HandlerError, Methods, Security, UnixSockets};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -14,15 +14,18 @@ pub enum Transport {
     Memory,
     /// Over Unix sockets.
     Unix,
-    /// Over TCP, version 4.
+    /// Over TLS with the job's credential, by TCP version 4.
+    TlsV4,
+    /// Over TLS with the job's credential, by TCP version 6.
+    TlsV6,
+    /// Over TCP in clear text, version 4.
     TcpV4,
-    /// Over TCP, version 6.
-    TcpV6,
 }
 
 impl Transport {
     /// Every transport.
-    pub const ALL: [Transport; 4] = [Transport::Memory, Transport::Unix, Transport::TcpV4, Transport::TcpV6];
+    pub const ALL: [Transport; 5] =
+        [Transport::Memory, Transport::Unix, Transport::TlsV4, Transport::TlsV6, Transport::TcpV4];
 }
 
 /// What the handlers of a worker have told.
@@ -78,10 +81,15 @@ pub fn config(transport: Transport, shared: &Context) -> Config {
     match transport {
         Transport::Memory => Config::default().address("127.0.0.1").context(shared.clone()),
         Transport::Unix => Config::default().address("127.0.0.1").context(own()),
-        Transport::TcpV4 => {
-            Config::default().address("127.0.0.1").context(own()).security(Security::Insecure)
+        Transport::TlsV4 => {
+            Config::default().address("127.0.0.1").context(own()).unix_sockets(UnixSockets::Avoid)
         }
-        Transport::TcpV6 => Config::default().address("::1").context(own()).security(Security::Insecure),
+        Transport::TlsV6 => Config::default().address("::1").context(own()).unix_sockets(UnixSockets::Avoid),
+        Transport::TcpV4 => Config::default()
+            .address("127.0.0.1")
+            .context(own())
+            .unix_sockets(UnixSockets::Avoid)
+            .security(Security::Insecure),
     }
 }
 

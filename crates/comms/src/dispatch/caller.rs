@@ -71,11 +71,16 @@ impl Caller {
 
     /// Stops this runtime in good order, unless it could be anyone who asks for that.
     pub(super) fn stop(&self) -> Result<(), Box<RemoteError>> {
-        if let Some(Origin::Link { link, .. }) = &self.origin
-            && !link.is_authenticated()
-        {
-            let message = "only those may stop this runtime whom it knows to be of the same user";
-            return Err(Box::new(RemoteError::new(RemoteError::REFUSED, message)));
+        if let Some(Origin::Link { link, .. }) = &self.origin {
+            let refused = |message: &str| Err(Box::new(RemoteError::new(RemoteError::REFUSED, message)));
+            if !link.is_authenticated() {
+                return refused(
+                    "only those may stop this runtime who hold its job's credential or are the same user",
+                );
+            }
+            if !self.shared.accepts_stop_from(&self.sender) {
+                return refused("this runtime's configuration does not let you stop it");
+            }
         }
         debug!(peer = %self.sender, "stopped by a peer");
         self.shared.begin_stop();

@@ -335,7 +335,7 @@ impl Link {
         }
     }
 
-    /// Whether all connections of this link come from the same user by the kernel's word.
+    /// Whether somebody vouches for the peer on all connections of this link: the kernel, or the job's credential.
     pub(crate) fn is_authenticated(&self) -> bool {
         let trust = self.state.lock().lanes.each_ref().map(|io| io.trust);
         trust[Lane::Control.index()].is_some() && !trust.contains(&Some(Trust::Anyone))

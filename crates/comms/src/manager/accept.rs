@@ -8,21 +8,18 @@ use std::time::Duration;
 use mosaic_proto::wire::{Lane, MosaicReady, Ready, Refusal, RefusalCode};
 use mosaic_proto::{Instance, Place, Uid};
 use tokio::net::TcpListener;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use super::half_open::{HalfOpen, Place as HalfOpenPlace};
 use super::{Phase, Shared};
-use crate::config::Security;
+use crate::config::{Security, UnixSockets};
 use crate::connection::{HANDSHAKE_TIMEOUT, HandshakeError, Opening, malformed};
 use crate::error::BindError;
 use crate::link::Link;
 use crate::transport::memory::MemoryListener;
 use crate::transport::unix::{self, BoundUnix};
-use crate::transport::{AnyStream, Trust, address, tcp};
-
-/// Connections that may be in their handshake at the same time. More wait in the listener's backlog.
-const HALF_OPEN: usize = 256;
+use crate::transport::{AnyStream, address, tcp};
 
 /// Ports that are tried until one is free for TCP and for the Unix socket. Each is free for both but by rare chance.
 const PORTS_TRIED: usize = 16;
@@ -67,6 +64,9 @@ pub(super) async fn bind(shared: Arc<Shared>) -> Result<(), BindError> {
         Some(addresses) => bind_real(&shared, &host, port, &addresses)?,
     };
     let host = reachable(&shared, host).map_err(|cause| BindError::Address { cause })?;
+    if shared.context.network().is_none() {
+        shared.make_credential(&host, port)?;
+    }
     *shared.bound.lock() = (host.clone(), port);
     let place = Place { address: host, port, instance: shared.instance };
     shared.start_membership(place);
@@ -77,9 +77,8 @@ pub(super) async fn bind(shared: Arc<Shared>) -> Result<(), BindError> {
         }
         new
     });
-    let half_open = Arc::new(Semaphore::new(HALF_OPEN));
     for listener in listeners {
-        shared.tasks.spawn_on(accept(shared.clone(), listener, half_open.clone()), &shared.io);
+        shared.tasks.spawn_on(accept(shared.clone(), listener), &shared.io);
     }
     Ok(())
 }
@@ -134,15 +133,19 @@ fn bind_real(
 ) -> Result<(Vec<Listener>, u16), BindError> {
     let failed = |cause| cannot_bind(host, port, cause);
     let first = addresses.first().copied().ok_or_else(|| failed(ErrorKind::NotFound.into()))?;
-    let (listener, port, bound) = bind_both(first).map_err(failed)?;
+    let (listener, port, bound) = match shared.config.unix_sockets {
+        UnixSockets::Use => bind_both(first).map_err(failed)?,
+        UnixSockets::Avoid => {
+            let listener = tcp::bind(first).map_err(failed)?;
+            let port = listener.local_addr().map_err(failed)?.port();
+            (listener, port, Ok(None))
+        }
+    };
     let mut listeners = vec![Listener::Tcp(listener)];
     match bound {
-        Ok(bound) => listeners.push(Listener::Unix(bound)),
-        // Without it, peers of this host come over TCP, where that is allowed.
-        Err(error) if shared.config.security == Security::Insecure => {
-            warn!(parent: &shared.span, %error, "no Unix socket");
-        }
-        Err(cause) => return Err(failed(cause)),
+        Ok(bound) => listeners.extend(bound.map(Listener::Unix)),
+        // Without it, peers of this host come over TCP.
+        Err(error) => warn!(parent: &shared.span, %error, "no Unix socket"),
     }
     listeners.extend(shared.context.registry().listen(host, port).map(Listener::Memory));
     if shared.config.security == Security::Insecure && !first.ip().is_loopback() {
@@ -153,7 +156,7 @@ fn bind_real(
 
 /// Binds TCP and the Unix socket of the same port. Where any port will do, one is taken that is free for both: another
 /// address of this host may have a runtime at the same port.
-fn bind_both(address: SocketAddr) -> io::Result<(TcpListener, u16, io::Result<BoundUnix>)> {
+fn bind_both(address: SocketAddr) -> io::Result<(TcpListener, u16, io::Result<Option<BoundUnix>>)> {
     let mut tries = if address.port() == 0 { PORTS_TRIED } else { 1 };
     loop {
         tries -= 1;
@@ -161,27 +164,23 @@ fn bind_both(address: SocketAddr) -> io::Result<(TcpListener, u16, io::Result<Bo
         let port = listener.local_addr()?.port();
         match unix::bind(port) {
             Err(error) if error.kind() == ErrorKind::AddrInUse && tries > 0 => {}
-            bound => return Ok((listener, port, bound)),
+            bound => return Ok((listener, port, bound.map(Some))),
         }
     }
 }
 
-async fn accept(shared: Arc<Shared>, mut listener: Listener, half_open: Arc<Semaphore>) {
+async fn accept(shared: Arc<Shared>, mut listener: Listener) {
     let over = shared.accepting.clone();
+    let half_open = Arc::new(HalfOpen::default());
     loop {
-        let next = async {
-            // The semaphore is never closed.
-            let permit = half_open.clone().acquire_owned().await.ok();
-            (listener.accept().await, permit)
-        };
-        let (accepted, permit) = tokio::select! {
+        let accepted = tokio::select! {
             biased;
             () = over.cancelled() => return,
-            next = next => next,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok(stream) => {
-                let task = welcome(shared.clone(), stream, permit);
+                let task = welcome(shared.clone(), stream, half_open.enter());
                 shared.tasks.spawn_on(task, &shared.io);
             }
             Err(error) if error.kind() == ErrorKind::BrokenPipe => return,
@@ -194,38 +193,35 @@ async fn accept(shared: Arc<Shared>, mut listener: Listener, half_open: Arc<Sema
 }
 
 /// Finds out who has connected, and makes the connection a lane of the link with it.
-async fn welcome(shared: Arc<Shared>, stream: AnyStream, permit: Option<OwnedSemaphorePermit>) {
-    if stream.trust() == Trust::Anyone && shared.config.security != Security::Insecure {
-        debug!(parent: &shared.span, "a TCP connection was refused: only the same user on this host is let in");
-        return stream.close();
-    }
+async fn welcome(shared: Arc<Shared>, stream: AnyStream, place: HalfOpenPlace) {
     let over = shared.accepting.clone();
-    let mut opening = Opening::new(stream.clone(), shared.config.limits, shared.context.pool());
-    let greeted = async { timeout(HANDSHAKE_TIMEOUT, greet(&mut opening)).await };
-    let ready = tokio::select! {
+    let greeted = async { timeout(HANDSHAKE_TIMEOUT, greet(&shared, stream.clone())).await };
+    let greeted = tokio::select! {
         biased;
         () = over.cancelled() => return stream.close(),
-        ready = greeted => ready.unwrap_or(Err(HandshakeError::Timeout)),
+        () = place.evicted() => Err(HandshakeError::Evicted),
+        greeted = greeted => greeted.unwrap_or(Err(HandshakeError::Timeout)),
     };
-    let admitted = match ready {
-        Ok(ready) => admit(&shared, opening, ready).await,
+    let admitted = match greeted {
+        Ok((opening, ready)) => admit(&shared, opening, ready).await,
         Err(error) => Err(error),
     };
     if let Err(error) = admitted {
         debug!(parent: &shared.span, %error, "a connection was not let in");
         stream.finish();
     }
-    drop(permit);
 }
 
-async fn greet(opening: &mut Opening) -> Result<Ready, HandshakeError> {
+async fn greet(shared: &Arc<Shared>, stream: AnyStream) -> Result<(Opening, Ready), HandshakeError> {
+    let stream = shared.secure_accepted(stream).await?;
+    let mut opening = Opening::new(stream, shared.config.limits, shared.context.pool());
     opening.send_greeting(None).await?;
     let ready = opening.receive_ready().await;
     if let Err(HandshakeError::Wire(error)) = &ready {
         let refusal = malformed(error);
         opening.refuse(&refusal).await;
     }
-    ready
+    Ok((opening, ready?))
 }
 
 async fn admit(shared: &Arc<Shared>, mut opening: Opening, ready: Ready) -> Result<(), HandshakeError> {

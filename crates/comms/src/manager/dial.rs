@@ -13,7 +13,7 @@ use tracing::debug;
 
 use super::Shared;
 use super::accept::refusal;
-use crate::config::Security;
+use crate::config::UnixSockets;
 use crate::connection::{HANDSHAKE_TIMEOUT, HandshakeError, Opening};
 use crate::error::Attempt;
 use crate::link::Link;
@@ -108,6 +108,13 @@ async fn introduce(link: &Arc<Link>, lane: Lane, opening: &mut Opening) -> Resul
 }
 
 impl Shared {
+    /// The process of this runtime has ended: nobody dials it any more, to find its socket without a listener.
+    pub(super) fn sweep_socket(&self, uid: &Uid) {
+        if let Some(place) = self.directory().topology.get(uid) {
+            unix::sweep(place.port);
+        }
+    }
+
     fn place_to_dial(&self, uid: &Uid) -> Option<(String, u16)> {
         let directory = self.directory();
         let place = directory.topology.get(uid).filter(|place| place.is_known());
@@ -139,7 +146,8 @@ async fn reach(shared: &Arc<Shared>, host: &str, port: u16) -> Result<AnyStream,
         Err(_) => return Err(vec![(format!("{host}:{port}"), ErrorKind::TimedOut.into())]),
     };
     let mut failures = Vec::new();
-    if addresses.iter().any(|address| is_here(address.ip())) {
+    let unix_sockets = shared.config.unix_sockets == UnixSockets::Use;
+    if unix_sockets && addresses.iter().any(|address| is_here(address.ip())) {
         let path = unix::socket_path(port);
         match unix::connect(&path).await {
             Ok(stream) => return Ok(stream),
@@ -151,16 +159,13 @@ async fn reach(shared: &Arc<Shared>, host: &str, port: u16) -> Result<AnyStream,
             }
         }
     }
-    if shared.config.security == Security::Insecure {
-        match reach_by_tcp(&addresses).await {
-            Ok(stream) => return Ok(stream),
-            Err(more) => failures.extend(more),
+    match reach_by_tcp(shared, &addresses).await {
+        Ok(stream) => Ok(stream),
+        Err(more) => {
+            failures.extend(more);
+            Err(failures)
         }
-    } else if failures.is_empty() {
-        let error = io::Error::other("it is another host, and TCP is only used with `Security::Insecure`");
-        failures.push((format!("{host}:{port}"), error));
     }
-    Err(failures)
 }
 
 /// Connects to the Unix socket that a foreign peer has bound. That nobody listens at the path is no proof of death: the
@@ -175,8 +180,8 @@ fn is_here(address: IpAddr) -> bool {
 }
 
 /// Dials all addresses at once; the first that connects wins.
-async fn reach_by_tcp(addresses: &[SocketAddr]) -> Result<AnyStream, Failures> {
-    let dials = addresses.iter().map(|&address| async move { (address, tcp::connect(address).await) });
+async fn reach_by_tcp(shared: &Arc<Shared>, addresses: &[SocketAddr]) -> Result<AnyStream, Failures> {
+    let dials = addresses.iter().map(|&address| async move { (address, connect(shared, address).await) });
     let mut dials: futures_util::stream::FuturesUnordered<_> = dials.collect();
     let mut failures = Vec::new();
     while let Some((address, outcome)) = futures_util::StreamExt::next(&mut dials).await {
@@ -186,6 +191,10 @@ async fn reach_by_tcp(addresses: &[SocketAddr]) -> Result<AnyStream, Failures> {
         }
     }
     Err(failures)
+}
+
+async fn connect(shared: &Arc<Shared>, address: SocketAddr) -> io::Result<AnyStream> {
+    shared.secure_dialled(tcp::connect(address).await?).await
 }
 
 /// Whether this says that nobody listens there; a socket file that is gone says so too.

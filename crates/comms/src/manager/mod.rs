@@ -12,12 +12,14 @@ mod blocking;
 mod command;
 mod dial;
 mod draft;
+mod half_open;
 mod handshake;
 mod many;
 mod membership;
 mod protocol;
 mod receive;
 mod reply;
+mod secure;
 mod seek;
 mod send;
 mod stop;
@@ -50,6 +52,7 @@ use self::membership::{Directory, Input};
 use self::receive::Intake;
 use crate::config::Config;
 use crate::context::Context;
+use crate::credential::Keyring;
 use crate::dispatch::Inbox;
 use crate::error::{RemoteError, StartError, UnknownPeer};
 use crate::events::{EVENTS_KEPT, Event, Events};
@@ -58,7 +61,6 @@ use crate::message::Message;
 use crate::objects::Objects;
 use crate::pool::Buffer;
 use crate::runtime::{IntoRuntime, Runtime};
-use crate::transport::unix;
 
 /// Manages the connections of one runtime and the messages between it and the others.
 ///
@@ -151,6 +153,9 @@ pub(crate) struct Shared {
     events: Mutex<Option<broadcast::Sender<Event>>>,
     own: Inbox,
     dropped: AtomicU64,
+    keyring: Keyring,
+    /// Held by the one who looks for the credential.
+    keyring_turn: tokio::sync::Mutex<()>,
     span: Span,
     guard: OnceLock<Weak<Guard>>,
 }
@@ -216,6 +221,8 @@ impl CommsManager {
             events: Mutex::new(Some(broadcast::Sender::new(EVENTS_KEPT))),
             own: Inbox::default(),
             dropped: AtomicU64::new(0),
+            keyring: Keyring::default(),
+            keyring_turn: tokio::sync::Mutex::default(),
             guard: OnceLock::new(),
             uid,
             config,
@@ -447,9 +454,8 @@ impl Shared {
         self.dropped.fetch_add(link.look(|machine| machine.counters().dropped), Ordering::Relaxed);
         link.inbox.close();
         link.finish();
-        if let (Reason::Exited { .. }, Some(place)) = (&reason, self.directory().topology.get(&link.peer)) {
-            // Nobody dials it any more, and would find its socket without a listener.
-            unix::sweep(place.port);
+        if matches!(reason, Reason::Exited { .. }) {
+            self.sweep_socket(&link.peer);
         }
         self.inform(Input::LinkEnded { link: link.clone(), verdict, reason });
     }

@@ -7,6 +7,7 @@ pub(crate) mod address;
 pub(crate) mod memory;
 pub(crate) mod simulated;
 pub(crate) mod tcp;
+pub(crate) mod tls;
 pub(crate) mod unix;
 
 use std::fmt;
@@ -26,6 +27,8 @@ pub(crate) const READ_AT_ONCE: usize = 128 * 1024;
 pub(crate) enum Trust {
     /// The same process or the same user on this host, by the kernel's word.
     SameUser,
+    /// A holder of the job's credential.
+    Job,
     /// Anyone who could connect.
     Anyone,
 }
@@ -41,7 +44,8 @@ pub(crate) trait Stream: Send + Sync + fmt::Debug {
     /// Reads what is there; `WouldBlock` if nothing is, 0 at the end.
     fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize>;
 
-    /// Writes what fits; `WouldBlock` if nothing does.
+    /// Writes what fits; `WouldBlock` if nothing does. What was not taken must be brought again, unchanged: a stream that
+    /// encrypts may have sealed it already.
     fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 
     /// A read has brought less than it had room for: there is no more until the system says so. Saves the read that

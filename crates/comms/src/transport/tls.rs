@@ -1,0 +1,388 @@
+//! TLS 1.3 over any other stream: what is written is sealed, what is read is opened. Who may connect is the credential's
+//! affair (`credential.rs`); the bytes of the protocol are rustls' own, by its unbuffered interface.
+//!
+//! ```text
+//! try_write  slices --seal--> records --> carrier       what the carrier did not take waits in `unsent`
+//! try_read   buffer <--open-- records <-- carrier       what did not fit waits in `plain`, a part of a record in `partial`
+//! ```
+//!
+//! An idle connection holds no buffer: sealing and reading go through memory that the connections of a thread share.
+
+mod session;
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{self, ErrorKind, IoSlice};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use parking_lot::Mutex;
+use rustls::{ClientConfig, ServerConfig};
+
+pub(crate) use self::session::job_name;
+use self::session::{RECORD, RECORD_OVERHEAD, Session, has_record};
+use super::{AnyStream, READ_AT_ONCE, Stream, Trust, read_some, write_all};
+
+/// Bytes that are sealed at once: few enough to stay in the processor's cache until they are written.
+const SEAL_AT_ONCE: usize = 8 * RECORD;
+
+/// Bytes of a handshake that are read at most: two certificates, their signatures and what belongs to them take 3 KiB.
+const HANDSHAKE_BYTES: usize = 16 * 1024;
+
+/// An encrypted stream whose both ends hold the credential.
+pub(crate) struct Tls {
+    carrier: AnyStream,
+    /// Both directions' keys: held for one record at a time when opening, for [`SEAL_AT_ONCE`] when sealing.
+    session: Mutex<Session>,
+    reading: Mutex<Reading>,
+    writing: Mutex<Writing>,
+}
+
+/// What has been read and not yet been delivered.
+#[derive(Debug, Default)]
+struct Reading {
+    /// Bytes of records that were not complete, or for which there was no room.
+    partial: Vec<u8>,
+    /// What was opened, from `delivered` on, and found no room.
+    plain: Vec<u8>,
+    delivered: usize,
+    ended: bool,
+}
+
+/// What has been sealed and not yet been taken by the carrier.
+///
+/// The plaintext of a record counts as written once the whole record is; until then the caller keeps it, and brings it
+/// again. It must be the same, as [`Stream::try_write`] demands.
+#[derive(Debug, Default)]
+struct Writing {
+    unsent: Vec<u8>,
+    sent: usize,
+    /// Where each record ends in `unsent`, and how much of the caller's it carries.
+    records: VecDeque<(usize, usize)>,
+}
+
+/// Memory of one thread, for whichever connection is sealed or opened now.
+struct Scratch {
+    sealed: Vec<u8>,
+    gathered: Vec<u8>,
+    incoming: Vec<u8>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> =
+        const { RefCell::new(Scratch { sealed: Vec::new(), gathered: Vec::new(), incoming: Vec::new() }) };
+}
+
+/// Through which strangers come in one after the other: what their handshakes cost in computing must not delay those who
+/// are in.
+#[derive(Debug, Default)]
+pub(crate) struct Door(tokio::sync::Mutex<()>);
+
+/// Makes the dialler's end.
+///
+/// # Errors
+/// What the carrier says, or `InvalidData` if the other end does not hold the credential.
+pub(crate) async fn connect(carrier: AnyStream, config: Arc<ClientConfig>) -> io::Result<AnyStream> {
+    shake_hands(carrier, Session::client(config)?, None).await
+}
+
+/// Makes the acceptor's end. The other end is told nothing if it fails.
+///
+/// # Errors
+/// As [`connect`].
+pub(crate) async fn accept(
+    carrier: AnyStream,
+    config: Arc<ServerConfig>,
+    door: &Door,
+) -> io::Result<AnyStream> {
+    shake_hands(carrier, Session::server(config)?, Some(door)).await
+}
+
+async fn shake_hands(carrier: AnyStream, mut session: Session, door: Option<&Door>) -> io::Result<AnyStream> {
+    let mut incoming = Vec::new();
+    let mut received = 0;
+    let mut plain = Vec::new();
+    loop {
+        let shaken = match door {
+            Some(door) => {
+                let _turn = door.0.lock().await;
+                let shaken = session.advance(&mut incoming, &mut plain);
+                // Goes on only when the thread has looked at all its other connections.
+                tokio::task::yield_now().await;
+                shaken?
+            }
+            None => session.advance(&mut incoming, &mut plain)?,
+        };
+        let answer = session.take_outbox();
+        write_all(&*carrier, &answer).await?;
+        if shaken {
+            break;
+        }
+        let mut buffer = [0; 4096];
+        let read = read_some(&*carrier, &mut buffer).await?;
+        received += read;
+        if received > HANDSHAKE_BYTES {
+            return Err(io::Error::new(ErrorKind::InvalidData, "the handshake does not end"));
+        }
+        incoming.extend_from_slice(&buffer[..read]);
+    }
+    let reading = Reading { partial: incoming, plain, ..Reading::default() };
+    Ok(Arc::new(Tls {
+        carrier,
+        session: Mutex::new(session),
+        reading: Mutex::new(reading),
+        writing: Mutex::default(),
+    }))
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").field("carrier", &self.carrier).finish_non_exhaustive()
+    }
+}
+
+impl Stream for Tls {
+    fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.reading.lock().is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        self.carrier.poll_readable(context)
+    }
+
+    fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.carrier.poll_writable(context)
+    }
+
+    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        SCRATCH.with_borrow_mut(|scratch| self.read(&mut self.reading.lock(), &mut scratch.incoming, buffer))
+    }
+
+    fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        SCRATCH.with_borrow_mut(|scratch| self.write(&mut self.writing.lock(), scratch, slices))
+    }
+
+    fn drained(&self) {
+        let mut reading = self.reading.lock();
+        if reading.partial.is_empty() {
+            reading.partial = Vec::new();
+        }
+        self.carrier.drained();
+    }
+
+    fn close(&self) {
+        self.carrier.close();
+    }
+
+    fn finish(&self) {
+        // What ends without a goodbye of TLS' own is told by the protocol above, which acknowledges every message.
+        self.carrier.finish();
+    }
+
+    fn trust(&self) -> Trust {
+        Trust::Job
+    }
+
+    fn is_on_this_host(&self) -> bool {
+        self.carrier.is_on_this_host()
+    }
+}
+
+impl Tls {
+    fn read(&self, reading: &mut Reading, incoming: &mut Vec<u8>, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut filled = reading.deliver(buffer);
+        while filled < buffer.len() && !reading.ended {
+            if !has_record(&reading.partial) {
+                let wanted = (buffer.len() - filled + RECORD + RECORD_OVERHEAD).min(READ_AT_ONCE);
+                match self.fetch(reading, incoming, wanted) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == ErrorKind::WouldBlock && filled > 0 => break,
+                    Err(error) => return Err(error),
+                }
+            } else {
+                incoming.clear();
+                incoming.append(&mut reading.partial);
+            }
+            filled += self.open(reading, incoming, &mut buffer[filled..])?;
+        }
+        match filled {
+            0 if !reading.ended && !buffer.is_empty() => Err(ErrorKind::WouldBlock.into()),
+            filled => Ok(filled),
+        }
+    }
+
+    /// Reads from the carrier, behind what is there of a record.
+    fn fetch(&self, reading: &mut Reading, incoming: &mut Vec<u8>, wanted: usize) -> io::Result<()> {
+        incoming.clear();
+        incoming.append(&mut reading.partial);
+        let kept = incoming.len();
+        incoming.resize(kept + wanted, 0);
+        let read = self.carrier.try_read(&mut incoming[kept..]);
+        incoming.truncate(kept + read.as_ref().map_or(0, |&read| read));
+        if !matches!(read, Ok(1..)) {
+            reading.partial.extend_from_slice(incoming);
+            incoming.clear();
+        }
+        reading.ended = matches!(read, Ok(0));
+        read.map(drop)
+    }
+
+    /// Opens records until there is no room or no complete one; what is left of `incoming` is kept.
+    fn open(&self, reading: &mut Reading, incoming: &mut [u8], buffer: &mut [u8]) -> io::Result<usize> {
+        let (mut used, mut filled) = (0, 0);
+        while filled < buffer.len() && has_record(&incoming[used..]) {
+            let mut take = |opened: &[u8]| {
+                let fits = opened.len().min(buffer.len() - filled);
+                buffer[filled..filled + fits].copy_from_slice(&opened[..fits]);
+                filled += fits;
+                reading.plain.extend_from_slice(&opened[fits..]);
+            };
+            let (discarded, over) = self.session.lock().open(&mut incoming[used..], &mut take)?;
+            if discarded == 0 && !over {
+                return Err(io::Error::new(ErrorKind::InvalidData, "a record makes no progress"));
+            }
+            used += discarded;
+            if over {
+                reading.ended = true;
+                break;
+            }
+        }
+        reading.partial.extend_from_slice(&incoming[used..]);
+        Ok(filled)
+    }
+
+    fn write(
+        &self,
+        writing: &mut Writing,
+        scratch: &mut Scratch,
+        slices: &[IoSlice<'_>],
+    ) -> io::Result<usize> {
+        let total: usize = slices.iter().map(|slice| slice.len()).sum();
+        let mut accepted = 0;
+        loop {
+            accepted += writing.send_rest(&*self.carrier)?;
+            if !writing.unsent.is_empty() {
+                break;
+            }
+            if accepted == total {
+                return Ok(accepted);
+            }
+            self.seal(writing, scratch, slices, accepted)?;
+            accepted += writing.send_fresh(&*self.carrier, &scratch.sealed)?;
+            if !writing.unsent.is_empty() {
+                break;
+            }
+        }
+        if accepted == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(accepted) }
+    }
+
+    /// Seals what follows the first `skip` bytes, up to [`SEAL_AT_ONCE`]. Small slices share records.
+    fn seal(
+        &self,
+        writing: &mut Writing,
+        scratch: &mut Scratch,
+        slices: &[IoSlice<'_>],
+        mut skip: usize,
+    ) -> io::Result<()> {
+        let Scratch { sealed, gathered, .. } = scratch;
+        let mut session = self.session.lock();
+        let mut room = SEAL_AT_ONCE;
+        sealed.clear();
+        gathered.clear();
+        for slice in slices {
+            let skipped = skip.min(slice.len());
+            skip -= skipped;
+            let mut rest = &slice[skipped..];
+            while !rest.is_empty() && room > 0 {
+                let (chunk, more) = rest.split_at(rest.len().min(RECORD - gathered.len()).min(room));
+                rest = more;
+                room -= chunk.len();
+                if chunk.len() == RECORD {
+                    writing.seal_record(&mut session, chunk, sealed)?;
+                    continue;
+                }
+                gathered.extend_from_slice(chunk);
+                if gathered.len() == RECORD {
+                    writing.seal_record(&mut session, gathered, sealed)?;
+                    gathered.clear();
+                }
+            }
+        }
+        if !gathered.is_empty() {
+            writing.seal_record(&mut session, gathered, sealed)?;
+        }
+        Ok(())
+    }
+}
+
+impl Reading {
+    /// Whether a read would bring something without the carrier.
+    fn is_ready(&self) -> bool {
+        self.ended || self.delivered < self.plain.len() || has_record(&self.partial)
+    }
+
+    /// Delivers what was opened before.
+    fn deliver(&mut self, buffer: &mut [u8]) -> usize {
+        let waiting = &self.plain[self.delivered..];
+        let fits = waiting.len().min(buffer.len());
+        buffer[..fits].copy_from_slice(&waiting[..fits]);
+        self.delivered += fits;
+        if self.delivered == self.plain.len() {
+            self.plain = Vec::new();
+            self.delivered = 0;
+        }
+        fits
+    }
+}
+
+impl Writing {
+    fn seal_record(&mut self, session: &mut Session, plain: &[u8], sealed: &mut Vec<u8>) -> io::Result<()> {
+        session.seal(plain, sealed)?;
+        self.records.push_back((sealed.len(), plain.len()));
+        Ok(())
+    }
+
+    /// Writes what the carrier did not take before. Returns how much of the caller's has been written with it.
+    fn send_rest(&mut self, carrier: &dyn Stream) -> io::Result<usize> {
+        self.sent += send(carrier, &self.unsent[self.sent..])?;
+        let accepted = self.count(self.sent);
+        if self.sent == self.unsent.len() {
+            self.unsent = Vec::new();
+            self.sent = 0;
+        }
+        Ok(accepted)
+    }
+
+    /// Writes what was sealed now, and keeps what the carrier does not take.
+    fn send_fresh(&mut self, carrier: &dyn Stream, sealed: &[u8]) -> io::Result<usize> {
+        let sent = send(carrier, sealed)?;
+        let accepted = self.count(sent);
+        self.unsent.extend_from_slice(&sealed[sent..]);
+        self.records.iter_mut().for_each(|(end, _)| *end -= sent);
+        Ok(accepted)
+    }
+
+    /// How much of the caller's the records carry that end within the first `sent` bytes.
+    fn count(&mut self, sent: usize) -> usize {
+        let mut accepted = 0;
+        while let Some((_, plain)) = self.records.pop_front_if(|(end, _)| *end <= sent) {
+            accepted += plain;
+        }
+        accepted
+    }
+}
+
+/// Writes until all is written or the carrier takes no more.
+fn send(carrier: &dyn Stream, bytes: &[u8]) -> io::Result<usize> {
+    let mut sent = 0;
+    while sent < bytes.len() {
+        match carrier.try_write(&[IoSlice::new(&bytes[sent..])]) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(written) => sent += written,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(sent)
+}
