@@ -108,6 +108,13 @@ async fn introduce(link: &Arc<Link>, lane: Lane, opening: &mut Opening) -> Resul
 }
 
 impl Shared {
+    /// The process of this runtime has ended: nobody dials it any more, to find its socket without a listener.
+    pub(super) fn sweep_socket(&self, uid: &Uid) {
+        if let Some(place) = self.directory().topology.get(uid) {
+            unix::sweep(place.port);
+        }
+    }
+
     fn place_to_dial(&self, uid: &Uid) -> Option<(String, u16)> {
         let directory = self.directory();
         let place = directory.topology.get(uid).filter(|place| place.is_known());

@@ -61,7 +61,6 @@ use crate::message::Message;
 use crate::objects::Objects;
 use crate::pool::Buffer;
 use crate::runtime::{IntoRuntime, Runtime};
-use crate::transport::unix;
 
 /// Manages the connections of one runtime and the messages between it and the others.
 ///
@@ -455,9 +454,8 @@ impl Shared {
         self.dropped.fetch_add(link.look(|machine| machine.counters().dropped), Ordering::Relaxed);
         link.inbox.close();
         link.finish();
-        if let (Reason::Exited { .. }, Some(place)) = (&reason, self.directory().topology.get(&link.peer)) {
-            // Nobody dials it any more, and would find its socket without a listener.
-            unix::sweep(place.port);
+        if matches!(reason, Reason::Exited { .. }) {
+            self.sweep_socket(&link.peer);
         }
         self.inform(Input::LinkEnded { link: link.clone(), verdict, reason });
     }

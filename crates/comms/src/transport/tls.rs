@@ -182,6 +182,10 @@ impl Stream for Tls {
     fn trust(&self) -> Trust {
         Trust::Job
     }
+
+    fn is_on_this_host(&self) -> bool {
+        self.carrier.is_on_this_host()
+    }
 }
 
 impl Tls {
