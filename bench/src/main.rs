@@ -3,6 +3,7 @@
 //! `cargo run --release --manifest-path bench/Cargo.toml` prints one table, pinned to one core and default. Medians of
 //! alternating runs; what "pinned" and "default" mean is in `docs/benchmarks/README.md`.
 
+mod flood;
 mod ours;
 mod pair;
 mod raw;

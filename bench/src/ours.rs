@@ -95,6 +95,9 @@ pub fn measure(pinning: Pinning, transport: Transport, only: Option<&str>) -> Re
         if wanted("express") {
             express_during_bulk(&head, &label).await?;
         }
+        if transport == Transport::Tls && wanted("flood") {
+            crate::flood::measure(&head, peer.0.id(), &label).await?;
+        }
         if wanted("heart") {
             heart_while_computing(&head, &label).await?;
         }
@@ -117,7 +120,7 @@ async fn handshakes(head: &CommsManager, transport: Transport) -> Result<(), Box
         times.push(start.elapsed());
         joiner.stop().await;
     }
-    println!("  mosaic, unix: handshake {:?} (p99 {:?})", median(times.clone()), p99(times));
+    println!("  mosaic, {}: handshake {:?} (p99 {:?})", transport.name(), median(times.clone()), p99(times));
     Ok(())
 }
 

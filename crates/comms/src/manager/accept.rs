@@ -182,6 +182,8 @@ async fn accept(shared: Arc<Shared>, mut listener: Listener) {
             Ok(stream) => {
                 let task = welcome(shared.clone(), stream, half_open.enter());
                 shared.tasks.spawn_on(task, &shared.io);
+                // Many that come at once take turns with those who are in: one, then whatever is ready to be read.
+                tokio::task::yield_now().await;
             }
             Err(error) if error.kind() == ErrorKind::BrokenPipe => return,
             Err(error) => {
