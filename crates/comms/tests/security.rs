@@ -238,8 +238,7 @@ async fn what_was_overheard_is_of_no_use_whole_or_in_part() {
     head.connect_recv().await.unwrap();
     head.handshake("monitor", "127.0.0.1", port).await.unwrap();
     let secret = "the-name-of-a-method";
-    // On the control lane: one connection is carried, and no more.
-    let _ = head.send_recv::<u32>("monitor", secret, kwargs! { n: 4 }).express().await;
+    let _ = head.send_recv::<u32>("monitor", secret, kwargs! { n: 4 }).await;
     head.stop().await;
     let (one, other) = (heard.recv_timeout(LONG).unwrap(), heard.recv_timeout(LONG).unwrap());
     let heard = if one.len() > other.len() { one } else { other };
