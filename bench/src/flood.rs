@@ -32,12 +32,11 @@ pub async fn measure(head: &CommsManager, pid: u32, label: &str) -> Result<(), B
     // Known by now: it has introduced itself with its first message.
     let port = head.uid_port("worker")?;
     println!("  {label}: call when idle {:?} (p99 {:?}), worker {} KiB", median(idle.clone()), p99(idle), memory(pid)?);
-    let elsewhere = bare_listener()?;
-    for (name, port, stranger) in [
-        ("200 that stay", port, Stranger::Stays),
-        ("200 with garbage at another program", elsewhere, Stranger::Sends(vec![0x47; 600])),
-        ("200 with garbage", port, Stranger::Sends(vec![0x47; 600])),
-        ("200 with a ClientHello", port, Stranger::Sends(hello)),
+    for (name, stranger) in [
+        ("200 that stay", Stranger::Stays),
+        ("200 that come and go", Stranger::Sends(Vec::new())),
+        ("200 with garbage", Stranger::Sends(vec![0x47; 600])),
+        ("200 with a ClientHello", Stranger::Sends(hello)),
     ] {
         let (over, came) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let besieging = std::thread::spawn({
@@ -53,18 +52,6 @@ pub async fn measure(head: &CommsManager, pid: u32, label: &str) -> Result<(), B
         println!("  {label}: call, {name} {median:?} (p99 {p99:?}), {rate:.0} connections/s, worker {} KiB", memory(pid)?);
     }
     Ok(())
-}
-
-/// Somebody who accepts and closes: what the flood costs by itself, for it needs a core too.
-fn bare_listener() -> std::io::Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let port = listener.local_addr()?.port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            drop(stream);
-        }
-    });
-    Ok(port)
 }
 
 async fn times(head: &CommsManager) -> Result<Vec<Duration>, Box<dyn Error>> {

@@ -20,7 +20,7 @@ pub(crate) struct Where {
     /// Where the monitor is; else MOSAIC_MONITOR_HOST and MOSAIC_MONITOR_PORT say so
     #[arg(long, global = true, value_name = "HOST:PORT", value_parser = host_and_port)]
     pub(crate) monitor: Option<(String, u16)>,
-    /// The file of the job's credential; else ~/.mosaic/<monitor's host>-<port>.key
+    /// The file of the job's credential; else HOST-PORT.key of the monitor in ~/.mosaic
     #[arg(long, global = true, value_name = "FILE", env = "MOSAIC_KEY_FILE")]
     pub(crate) key_file: Option<PathBuf>,
 }

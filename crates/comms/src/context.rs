@@ -279,9 +279,13 @@ struct IoThread {
     stop: Option<oneshot::Sender<()>>,
 }
 
+/// Tasks that an I/O thread runs before it looks which sockets are ready. tokio's 61 would let a crowd of strangers make
+/// those wait who are in.
+const TASKS_IN_A_ROW: u32 = 8;
+
 impl IoThread {
     fn start(number: usize) -> std::io::Result<IoThread> {
-        let reactor = Builder::new_current_thread().enable_all().build()?;
+        let reactor = Builder::new_current_thread().event_interval(TASKS_IN_A_ROW).enable_all().build()?;
         let handle = reactor.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
         thread::Builder::new().name(format!("mosaic-io-{number}")).spawn(move || {

@@ -165,7 +165,8 @@ async fn what_a_stranger_sends_costs_its_connection_only() {
     ];
     for (name, bytes) in cases {
         let mut stream = net.tcp();
-        stream.write_all(&bytes).unwrap();
+        // The connection may be over before all is written.
+        let _ = stream.write_all(&bytes);
         read_to_end(stream).await;
         net.works().await;
         assert!(net.victim.connected("monitor"), "{name}");
