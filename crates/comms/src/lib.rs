@@ -82,6 +82,7 @@ mod link;
 pub mod local;
 mod manager;
 mod message;
+mod method;
 mod msgpack;
 mod objects;
 mod out_of_band;
@@ -109,6 +110,7 @@ pub use kwargs::__argument_name;
 pub use kwargs::{IntoArgs, Kwargs};
 pub use manager::{Beat, CommsManager, Listening, Protocol, Reply, SendMessage, SendRecv, SendRecvAll};
 pub use message::Message;
+pub use method::{Argument, Method};
 /// Makes the `pub` methods of a type callable from elsewhere, and a typed proxy to call them with.
 ///
 /// It stands on the `impl` block of a type `Solver`. Every `pub` method with a receiver becomes a method of the runtime
