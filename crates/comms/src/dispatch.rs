@@ -26,6 +26,7 @@ use crate::error::{HandlerError, RemoteError};
 use crate::link::{Link, Write};
 use crate::manager::Shared;
 use crate::message::{Message, Origin};
+use crate::method::Method;
 use crate::objects::ObjectRef;
 use crate::runtime::{Call, Computation, HandlerResult, Handling};
 
@@ -447,11 +448,11 @@ fn as_argument(mut error: Box<RemoteError>) -> Box<RemoteError> {
     error
 }
 
-fn unknown_method(envelope: &Envelope<'_>, methods: &[String]) -> String {
+fn unknown_method(envelope: &Envelope<'_>, methods: &[Method]) -> String {
     let of = envelope.command.map_or_else(String::new, |target| format!(" of {}", ObjectRef::of(target)));
     let known = match methods {
         [] => return format!("there is no method `{}`{of}: it has none", envelope.method),
-        names => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+        methods => methods.iter().map(|method| format!("`{}`", method.name())).collect::<Vec<_>>().join(", "),
     };
     format!("there is no method `{}`{of}, only {known}", envelope.method)
 }

@@ -15,6 +15,7 @@ use tokio::task::unconstrained;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::args::Args;
+use crate::method::Method;
 use crate::runtime::{Call, Handling, Runtime};
 
 /// The runtime that a type with `&mut self` methods becomes, made by the attribute [`runtime`](macro@crate::runtime).
@@ -37,7 +38,7 @@ pub trait ExclusiveRuntime: Sized + Send + Sync + 'static {
     fn dispatch(state: &State<Self>, method: &str, args: Args, call: Call) -> Option<Handling>;
 
     /// As [`Runtime::methods`].
-    fn methods() -> Vec<String>;
+    fn methods() -> Vec<Method>;
 
     /// As [`Runtime::connected`].
     fn connected(&self, peer: &Uid) {
@@ -108,7 +109,7 @@ impl<T: ExclusiveRuntime> Runtime for Exclusive<T> {
         T::dispatch(&self.state, method, args, call)
     }
 
-    fn methods(&self) -> Vec<String> {
+    fn methods(&self) -> Vec<Method> {
         T::methods()
     }
 

@@ -7,7 +7,33 @@ use serde::de::DeserializeOwned;
 
 use crate::args::{Args, ArgumentError};
 use crate::error::HandlerError;
+use crate::kwargs::Kwargs;
+use crate::manager::{CommsManager, SendRecv};
+use crate::objects::ObjectRef;
 use crate::runtime::{HandlerResult, encoded};
+
+/// Whom a proxy calls.
+#[derive(Clone, Debug)]
+pub struct Callee {
+    comms: CommsManager,
+    uid: String,
+    object: Option<ObjectRef>,
+}
+
+impl Callee {
+    /// The runtime `uid` itself, or an object in it.
+    pub fn new(comms: &CommsManager, uid: &str, object: Option<ObjectRef>) -> Callee {
+        Callee { comms: comms.clone(), uid: uid.to_owned(), object }
+    }
+
+    /// A call of a method.
+    pub fn call<R: DeserializeOwned>(&self, method: &str, args: Kwargs) -> SendRecv<R> {
+        match &self.object {
+            None => self.comms.send_recv(&self.uid, method, args),
+            Some(object) => self.comms.cmd_recv(&self.uid, object.clone(), method, args),
+        }
+    }
+}
 
 /// The result of a method that has succeeded.
 pub fn finished<R: Serialize>(value: R) -> HandlerResult {

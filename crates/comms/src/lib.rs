@@ -82,6 +82,7 @@ mod link;
 pub mod local;
 mod manager;
 mod message;
+mod method;
 mod msgpack;
 mod objects;
 mod out_of_band;
@@ -109,6 +110,7 @@ pub use kwargs::__argument_name;
 pub use kwargs::{IntoArgs, Kwargs};
 pub use manager::{Beat, CommsManager, Listening, Protocol, Reply, SendMessage, SendRecv, SendRecvAll};
 pub use message::Message;
+pub use method::{Argument, Method};
 /// Makes the `pub` methods of a type callable from elsewhere, and a typed proxy to call them with.
 ///
 /// It stands on the `impl` block of a type `Solver`. Every `pub` method with a receiver becomes a method of the runtime
@@ -130,7 +132,8 @@ pub use message::Message;
 /// | `#[hook] fn disconnected(&self, peer: &Uid, why: &Reason)` | as [`Runtime::disconnected`] |
 ///
 /// A method of the proxy takes the arguments that have no default, and returns a call: `.name(value)` gives one that
-/// has, `.deadline(..)` and `.express()` are those of [`SendRecv`], and awaiting it gives `Result<T, CallError>`.
+/// has, and the rest is as with [`SendRecv`]: `.deadline(..)`, `.express()`, `.send()` and `.try_send()` for one way,
+/// `.to_all(..)` for many, and awaiting it gives `Result<T, CallError>`. `SolverProxy::of_object` calls an object.
 ///
 /// What can't be called from elsewhere is refused with a hint: generics, borrowed arguments, `impl Trait`, patterns,
 /// `self` by value, names that the protocol uses.
@@ -189,7 +192,7 @@ pub use runtime::{Call, Computation, HandlerResult, Handling, IntoRuntime, Metho
 #[doc(hidden)]
 pub mod __generated {
     pub use crate::exclusive::{ExclusiveRuntime, State};
-    pub use crate::generated::{ByItself, ByText, Failure, argument_or, finished, of_kind};
+    pub use crate::generated::{ByItself, ByText, Callee, Failure, argument_or, finished, of_kind};
 }
 
 /// The programs of README.md are run as tests.

@@ -10,7 +10,7 @@ use parking_lot::RwLock;
 
 use crate::args::{Hint, List, similar};
 use crate::error::RemoteError;
-use crate::runtime::Runtime;
+use crate::runtime::{IntoRuntime, Runtime};
 
 /// Which object of a runtime is meant: its type, and its uid among the objects of that type.
 ///
@@ -93,9 +93,9 @@ impl Objects {
         &self,
         kind: impl Into<String>,
         uid: impl Into<String>,
-        object: impl Runtime,
+        object: impl IntoRuntime,
     ) -> Option<Arc<dyn Runtime>> {
-        self.register_arc(kind, uid, Arc::new(object))
+        self.register_arc(kind, uid, Arc::new(object.into_runtime()))
     }
 
     /// As [`register`](Objects::register), for an object that others hold too.

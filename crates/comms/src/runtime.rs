@@ -16,6 +16,7 @@ use crate::args::Args;
 use crate::encode::{Encoded, encode_value};
 use crate::error::{HandlerError, RemoteError};
 use crate::manager::CommsManager;
+use crate::method::Method;
 
 /// An endpoint of the network: its methods may be called by the others.
 ///
@@ -27,8 +28,8 @@ pub trait Runtime: Send + Sync + 'static {
     /// future or the computation that it returns.
     fn dispatch(self: Arc<Self>, method: &str, args: Args, call: Call) -> Option<Handling>;
 
-    /// The names of its methods, for errors and tools.
-    fn methods(&self) -> Vec<String>;
+    /// Its methods, for errors and tools.
+    fn methods(&self) -> Vec<Method>;
 
     /// Somebody is in the network now. Called before its first message is dispatched.
     fn connected(&self, peer: &Uid) {
@@ -247,8 +248,8 @@ impl Runtime for Methods {
         self.handlers.get(method).map(|handler| handler(args, call))
     }
 
-    fn methods(&self) -> Vec<String> {
-        self.handlers.keys().cloned().collect()
+    fn methods(&self) -> Vec<Method> {
+        self.handlers.keys().map(Method::new).collect()
     }
 
     fn connected(&self, peer: &Uid) {

@@ -1,8 +1,11 @@
 //! One call to many: results as they come, failures among them.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use futures_util::{Stream, StreamExt};
 use mosaic_comms::{Array, CallError, EncodeError, Uid, kwargs};
 use mosaic_testkit::{Transport, network};
+use serde::{Serialize, Serializer};
 
 fn uids(names: &[&str]) -> Vec<Uid> {
     names.iter().map(|name| Uid::new(name).expect("a uid")).collect()
@@ -22,6 +25,28 @@ async fn everybody_gets_the_arguments_and_answers() {
         assert_eq!(sums, expected, "{transport:?}");
         net.stop().await;
     }
+}
+
+/// Counts how often it is encoded.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl Serialize for Counted<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        serializer.serialize_f64(1.0)
+    }
+}
+
+#[tokio::test]
+async fn the_arguments_are_encoded_once_however_many_are_called() {
+    let net = network(Transport::Unix, 3).await;
+    let workers = net.head.wait_for_count("worker:*", 3).await.unwrap();
+    let encoded = AtomicUsize::new(0);
+    let args = kwargs! { a: Counted(&encoded), b: 2 };
+    let sums: Vec<_> = net.head.send_recv_all::<f64>(&workers, "add", args).unwrap().collect().await;
+    assert!(sums.iter().all(|(_, sum)| *sum.as_ref().unwrap() == 3.0));
+    assert_eq!((sums.len(), encoded.into_inner()), (3, 1));
+    net.stop().await;
 }
 
 #[tokio::test]

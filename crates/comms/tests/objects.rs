@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use mosaic_comms::{CallError, Event, Execution, Methods, ObjectRef, RemoteError, kwargs};
 use mosaic_testkit::{Transport, network};
 use tokio::sync::{Notify, Semaphore};
@@ -128,6 +130,27 @@ async fn running_calls_finish_on_the_object_that_was_replaced_or_removed() {
     assert!(net.head.cmd_recv::<String>("worker:0", object, "wait", ()).await.is_err());
     may_end.add_permits(2);
     assert_eq!((old.await.unwrap().as_str(), new.await.unwrap().as_str()), ("old", "new"));
+    net.stop().await;
+}
+
+#[tokio::test]
+async fn every_call_finds_an_object_while_it_is_replaced_and_others_come_and_go() {
+    let net = network(Transport::Unix, 1).await;
+    let objects = net.workers[0].0.objects().clone();
+    objects.register("Solver", "1", named("before"));
+    let mut calls = FuturesUnordered::new();
+    for round in 0..100 {
+        let reply = net.head.cmd("worker:0", ObjectRef::new("Solver", "1"), "name", ()).reply::<String>();
+        calls.push(reply.await.unwrap());
+        let name = if round % 2 == 0 { "even" } else { "odd" };
+        assert!(objects.register("Solver", "1", named(name)).is_some());
+        objects.register("Solver", "2", named("other"));
+        assert!(objects.remove("Solver", "2").is_some());
+        tokio::task::yield_now().await;
+    }
+    while let Some(name) = calls.next().await {
+        assert!(["before", "even", "odd"].contains(&name.unwrap().as_str()));
+    }
     net.stop().await;
 }
 

@@ -461,6 +461,25 @@ fn proxy_may_be_called_from_plain_threads() {
 #[test]
 fn runtime_without_exclusive_methods_can_be_shared() {
     let shared: Arc<dyn Runtime> = Arc::new(Oracle);
-    assert_eq!(shared.methods(), ["double"]);
+    assert_eq!(shared.methods()[0].to_string(), "double(number)");
     assert_eq!(Ledger::new().into_runtime().methods().len(), 11);
+}
+
+#[test]
+fn methods_are_described_for_tools() {
+    let methods = Calculator::new().methods();
+    let described: Vec<String> = methods.iter().map(ToString::to_string).collect();
+    let expected = [
+        "scale(field, factor = HALF, offset = Some(1.0))",
+        "sum(field)",
+        "meet()",
+        "meet_computing()",
+        "odd_names(args, state, outcome, type, uid)",
+        "clone(comms = 3)",
+    ];
+    assert_eq!(described[..6], expected);
+    assert_eq!((methods[0].docs(), methods[1].docs()), ("Scales a field.", ""));
+    assert!(!methods.iter().any(|method| method.name() == "never"), "what is compiled out is not there");
+    let closures = Methods::new().method("add", |_, _| async { Ok(3) });
+    assert_eq!(closures.methods()[0].to_string(), "add(..)");
 }

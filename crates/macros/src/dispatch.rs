@@ -3,16 +3,16 @@
 //! Local names are hygienic, so that an argument may be called `args`.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{quote, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Expr, ExprLit, Ident, Lit};
+use syn::{Expr, ExprLit, Ident, Lit, Meta};
 
 use crate::service::{Argument, Method, Parameter, Service};
 
 /// Implements `Runtime`, or what `Exclusive` needs and `IntoRuntime`.
 pub(crate) fn runtime(service: &Service) -> TokenStream {
     let ty = &service.ty;
-    let names = names(service);
+    let methods = methods(service);
     let hooks = hooks(service);
     let arms = service.methods.iter().map(|method| arm(service, method));
     let (args, call, state) = (local("args"), local("call"), local("state"));
@@ -34,7 +34,7 @@ pub(crate) fn runtime(service: &Service) -> TokenStream {
             #[allow(unused_variables, clippy::all)]
             impl ::mosaic_comms::__generated::ExclusiveRuntime for #ty {
                 fn dispatch(#state: &::mosaic_comms::__generated::State<Self>, #rest) -> #handling { #choose }
-                fn methods() -> ::std::vec::Vec<::std::string::String> { #names }
+                fn methods() -> ::std::vec::Vec<::mosaic_comms::Method> { #methods }
                 #hooks
             }
 
@@ -53,7 +53,7 @@ pub(crate) fn runtime(service: &Service) -> TokenStream {
                     let #state = self;
                     #choose
                 }
-                fn methods(&self) -> ::std::vec::Vec<::std::string::String> { #names }
+                fn methods(&self) -> ::std::vec::Vec<::mosaic_comms::Method> { #methods }
                 #hooks
             }
         }
@@ -64,16 +64,30 @@ fn local(name: &str) -> Ident {
     Ident::new(name, Span::mixed_site())
 }
 
-fn names(service: &Service) -> TokenStream {
-    let names = local("names");
-    let pushed = service.methods.iter().map(|Method { name, conditions, .. }| {
-        quote!(#(#conditions)* #names.push(::std::string::String::from(#name));)
+fn methods(service: &Service) -> TokenStream {
+    let described = service.methods.iter().map(|method| {
+        let (conditions, description) = (&method.conditions, description(method));
+        quote!(#(#conditions)* #description,)
     });
+    quote!(<[_]>::into_vec(::std::boxed::Box::new([#(#described)*])))
+}
+
+/// What tools are told of a method.
+fn description(method: &Method) -> TokenStream {
+    let docs = method.docs.iter().filter_map(|attribute| match &attribute.meta {
+        Meta::NameValue(docs) => Some(&docs.value),
+        Meta::Path(_) | Meta::List(_) => None,
+    });
+    let arguments = method.arguments().map(|Argument { name, default, .. }| match default {
+        None => quote!(::mosaic_comms::Argument::required(#name)),
+        Some(default) => {
+            let default = default.to_token_stream().to_string();
+            quote!(::mosaic_comms::Argument::optional(#name, #default))
+        }
+    });
+    let name = &method.name;
     quote! {
-        #[allow(unused_mut)]
-        let mut #names = ::std::vec::Vec::new();
-        #(#pushed)*
-        #names
+        ::mosaic_comms::Method::new(#name).with_docs(&[#(#docs),*]).with_arguments([#(#arguments),*])
     }
 }
 

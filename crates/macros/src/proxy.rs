@@ -21,16 +21,25 @@ pub(crate) fn proxy(service: &Service) -> TokenStream {
         #[derive(Clone, Debug)]
         #allowed
         pub struct #proxy {
-            comms: ::mosaic_comms::CommsManager,
-            uid: ::std::string::String,
+            callee: ::mosaic_comms::__generated::Callee,
         }
 
         #allowed
         impl #proxy {
             /// Of the runtime `uid`, which is called through `comms`. Nothing is sent yet.
             pub fn new(comms: &::mosaic_comms::CommsManager, uid: impl ::core::convert::AsRef<str>) -> Self {
-                let uid = ::std::string::String::from(uid.as_ref());
-                Self { comms: ::core::clone::Clone::clone(comms), uid }
+                let object = ::core::option::Option::None;
+                Self { callee: ::mosaic_comms::__generated::Callee::new(comms, uid.as_ref(), object) }
+            }
+
+            /// Of an object in the runtime `uid`, which is called through `comms`. Nothing is sent yet.
+            pub fn of_object(
+                comms: &::mosaic_comms::CommsManager,
+                uid: impl ::core::convert::AsRef<str>,
+                object: ::mosaic_comms::ObjectRef,
+            ) -> Self {
+                let object = ::core::option::Option::Some(object);
+                Self { callee: ::mosaic_comms::__generated::Callee::new(comms, uid.as_ref(), object) }
             }
 
             #(#methods)*
@@ -78,8 +87,7 @@ fn proxy_method(service: &Service, method: &Method) -> TokenStream {
         let defaulted = method.arguments().filter(|argument| argument.default.is_some()).map(field);
         let body = quote! {
             #builder {
-                comms: ::core::clone::Clone::clone(&self.comms),
-                uid: ::core::clone::Clone::clone(&self.uid),
+                callee: ::core::clone::Clone::clone(&self.callee),
                 required: #args,
                 deadline: ::core::option::Option::None,
                 express: false,
@@ -88,7 +96,7 @@ fn proxy_method(service: &Service, method: &Method) -> TokenStream {
         };
         (quote!(#builder), body)
     } else {
-        (quote!(::mosaic_comms::SendRecv<#result>), quote!(self.comms.send_recv(&self.uid, #name, #args)))
+        (quote!(::mosaic_comms::SendRecv<#result>), quote!(self.callee.call(#name, #args)))
     };
     quote! {
         #(#conditions)*
@@ -120,8 +128,7 @@ fn builder(service: &Service, method: &Method) -> TokenStream {
         #[must_use = "nothing is sent until it is awaited"]
         #allowed
         pub struct #builder {
-            comms: ::mosaic_comms::CommsManager,
-            uid: ::std::string::String,
+            callee: ::mosaic_comms::__generated::Callee,
             required: ::mosaic_comms::Kwargs,
             deadline: ::core::option::Option<::core::time::Duration>,
             express: bool,
@@ -143,6 +150,26 @@ fn builder(service: &Service, method: &Method) -> TokenStream {
             pub fn express(mut self) -> Self {
                 self.express = true;
                 self
+            }
+
+            /// The same one way: whatever the method returns is dropped where it was made.
+            pub fn send(self) -> ::mosaic_comms::SendMessage {
+                self.send_recv().send()
+            }
+
+            /// Sends the same one way if there is room for it now.
+            pub fn try_send(self) -> ::core::result::Result<(), ::mosaic_comms::TrySendError> {
+                self.send_recv().try_send()
+            }
+
+            /// The same call to each of `uids` in place of the one that it was made for.
+            pub fn to_all(
+                self,
+                uids: impl ::core::iter::IntoIterator<
+                    Item = impl ::core::borrow::Borrow<::mosaic_comms::Uid>,
+                >,
+            ) -> ::core::result::Result<::mosaic_comms::SendRecvAll<#result>, ::mosaic_comms::EncodeError> {
+                self.send_recv().to_all(uids)
             }
 
             /// Makes the call and waits, on a thread that may block.
@@ -193,7 +220,7 @@ fn send_recv(method: &Method) -> TokenStream {
         fn send_recv(self) -> ::mosaic_comms::SendRecv<#result> {
             let mut args = self.required;
             #(#added)*
-            let mut call = self.comms.send_recv(&self.uid, #name, args);
+            let mut call = self.callee.call(#name, args);
             if let ::core::option::Option::Some(limit) = self.deadline {
                 call = call.deadline(limit);
             }

@@ -17,7 +17,10 @@ const PROTOCOL: &[&str] =
     &["stop", "hand", "shake", "connect", "disconnect", "news", "who", "raise_exception"];
 
 /// What a builder has besides the setters of arguments.
-const BUILDER: &[&str] = &["deadline", "express", "blocking_wait"];
+const BUILDER: &[&str] = &["deadline", "express", "send", "try_send", "to_all", "blocking_wait"];
+
+/// What makes a proxy.
+const MAKERS: &[&str] = &["new", "of_object"];
 
 /// The hooks there are.
 const HOOKS: &[&str] = &["connected", "disconnected"];
@@ -205,8 +208,9 @@ fn refuse_names(signature: &Signature, refusals: &mut Refusals) {
         let message = format!("`{name}` is a message of the protocol itself: give the method another name");
         refusals.add(&signature.ident, message);
     }
-    if name == "new" {
-        refusals.add(&signature.ident, "`new` makes the proxy: give the method another name");
+    if MAKERS.contains(&name.as_str()) {
+        let message = format!("`{name}` makes the proxy: give the method another name");
+        refusals.add(&signature.ident, message);
     }
 }
 

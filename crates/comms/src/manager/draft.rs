@@ -73,6 +73,20 @@ impl Draft {
         Draft { object: Some(object), ..self }
     }
 
+    /// The same to somebody else, without the arguments.
+    pub(super) fn likewise(&self, uid: &Uid) -> Draft {
+        Draft {
+            comms: self.comms.clone(),
+            uid: uid.to_string(),
+            sender: None,
+            object: self.object.clone(),
+            method: self.method.clone(),
+            args: Ok(Encoded::default()),
+            express: self.express,
+            deadline: self.deadline,
+        }
+    }
+
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.comms.shared
     }

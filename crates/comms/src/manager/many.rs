@@ -12,9 +12,9 @@ use futures_util::stream::{FuturesUnordered, Stream, StreamExt};
 use mosaic_proto::Uid;
 use serde::de::DeserializeOwned;
 
-use super::CommsManager;
 use super::blocking::block_on;
 use super::draft::Draft;
+use super::{CommsManager, SendRecv};
 use crate::encode::{EncodeError, Encoded};
 use crate::error::CallError;
 use crate::kwargs::IntoArgs;
@@ -63,12 +63,29 @@ impl CommsManager {
         method: impl Into<String>,
         args: impl IntoArgs,
     ) -> Result<SendRecvAll<R>, EncodeError> {
-        let args = Arc::new(args.into_args()?);
-        let method = method.into();
-        let draft = |uid: &Uid| Draft::new(self, uid, method.clone(), Encoded::default());
-        let drafts = uids.into_iter().map(|uid| (uid.borrow().clone(), draft(uid.borrow()))).collect();
+        self.send_recv(self.uid(), method, args).to_all(uids)
+    }
+}
+
+impl<R: DeserializeOwned> SendRecv<R> {
+    /// The same call to each of `uids` in place of the one that it was made for, as
+    /// [`send_recv_all`](CommsManager::send_recv_all) does: for proxies and for commands.
+    ///
+    /// # Errors
+    /// [`EncodeError`] if the arguments can't be encoded; nothing is sent to anybody then.
+    ///
+    /// # Cancel safety
+    /// As [`send_recv_all`](CommsManager::send_recv_all).
+    pub fn to_all(
+        self,
+        uids: impl IntoIterator<Item = impl Borrow<Uid>>,
+    ) -> Result<SendRecvAll<R>, EncodeError> {
+        let mut draft = self.into_draft();
+        let args = Arc::new(std::mem::replace(&mut draft.args, Ok(Encoded::default()))?);
+        let to = |uid: &Uid| (uid.clone(), draft.likewise(uid));
+        let drafts = uids.into_iter().map(|uid| to(uid.borrow())).collect();
         let calls = FuturesUnordered::new();
-        Ok(SendRecvAll { drafts, args, calls, comms: self.clone(), result: PhantomData })
+        Ok(SendRecvAll { drafts, args, calls, comms: draft.comms, result: PhantomData })
     }
 }
 

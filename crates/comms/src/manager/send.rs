@@ -114,6 +114,25 @@ impl<R: DeserializeOwned> SendRecv<R> {
     }
 }
 
+impl<R> SendRecv<R> {
+    /// The same one way: whatever the method returns is dropped where it was made.
+    ///
+    /// # Errors
+    /// As [`CommsManager::send`].
+    pub fn send(mut self) -> SendMessage {
+        self.draft.deadline = None;
+        SendMessage(self.draft)
+    }
+
+    /// Sends the same one way if there is room for it now.
+    ///
+    /// # Errors
+    /// As [`CommsManager::try_send`].
+    pub fn try_send(self) -> Result<(), TrySendError> {
+        self.send().0.try_send()
+    }
+}
+
 impl<R: DeserializeOwned + 'static> IntoFuture for SendRecv<R> {
     type Output = Result<R, CallError>;
     type IntoFuture = BoxFuture<Self::Output>;
@@ -137,6 +156,10 @@ impl SendMessage {
 impl<R> SendRecv<R> {
     pub(super) fn from_draft(draft: Draft) -> SendRecv<R> {
         SendRecv { draft, result: PhantomData }
+    }
+
+    pub(super) fn into_draft(self) -> Draft {
+        self.draft
     }
 
     pub(super) fn executor(&self) -> Handle {

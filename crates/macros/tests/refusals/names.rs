@@ -22,6 +22,8 @@ impl Solver {
 
     pub fn new(&self) {}
 
+    pub fn of_object(&self) {}
+
     pub fn solve(&self, #[arg(default = 1)] deadline: u8) {
         let _ = deadline;
     }
