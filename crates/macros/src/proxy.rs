@@ -121,7 +121,7 @@ fn builder(service: &Service, method: &Method) -> TokenStream {
         quote!(#field: ::core::option::Option<#ty>)
     });
     let (setters, sent) = (defaulted().map(setter), send_recv(method));
-    let allowed = allowed();
+    let (allowed, options) = (allowed(), options(result));
     quote! {
         #(#conditions)*
         #[doc = #summary]
@@ -140,43 +140,7 @@ fn builder(service: &Service, method: &Method) -> TokenStream {
         impl #builder {
             #(#setters)*
 
-            /// Gives up after this long.
-            pub fn deadline(mut self, limit: ::core::time::Duration) -> Self {
-                self.deadline = ::core::option::Option::Some(limit);
-                self
-            }
-
-            /// Takes the control lane, past whatever waits. For messages of at most 64 KiB.
-            pub fn express(mut self) -> Self {
-                self.express = true;
-                self
-            }
-
-            /// The same one way: whatever the method returns is dropped where it was made.
-            pub fn send(self) -> ::mosaic_comms::SendMessage {
-                self.send_recv().send()
-            }
-
-            /// Sends the same one way if there is room for it now.
-            pub fn try_send(self) -> ::core::result::Result<(), ::mosaic_comms::TrySendError> {
-                self.send_recv().try_send()
-            }
-
-            /// The same call to each of `uids` in place of the one that it was made for.
-            pub fn to_all(
-                self,
-                uids: impl ::core::iter::IntoIterator<
-                    Item = impl ::core::borrow::Borrow<::mosaic_comms::Uid>,
-                >,
-            ) -> ::core::result::Result<::mosaic_comms::SendRecvAll<#result>, ::mosaic_comms::EncodeError> {
-                self.send_recv().to_all(uids)
-            }
-
-            /// Makes the call and waits, on a thread that may block.
-            #[track_caller]
-            pub fn blocking_wait(self) -> ::core::result::Result<#result, ::mosaic_comms::CallError> {
-                self.send_recv().blocking_wait()
-            }
+            #options
 
             #sent
         }
@@ -189,6 +153,49 @@ fn builder(service: &Service, method: &Method) -> TokenStream {
             fn into_future(self) -> Self::IntoFuture {
                 ::core::future::IntoFuture::into_future(self.send_recv())
             }
+        }
+    }
+}
+
+/// How the call is made: the methods that every builder has.
+fn options(result: &TokenStream) -> TokenStream {
+    quote! {
+        /// Gives up after this long.
+        pub fn deadline(mut self, limit: ::core::time::Duration) -> Self {
+            self.deadline = ::core::option::Option::Some(limit);
+            self
+        }
+
+        /// Takes the control lane, past whatever waits. For messages of at most 64 KiB.
+        pub fn express(mut self) -> Self {
+            self.express = true;
+            self
+        }
+
+        /// The same one way: whatever the method returns is dropped where it was made.
+        pub fn send(self) -> ::mosaic_comms::SendMessage {
+            self.send_recv().send()
+        }
+
+        /// Sends the same one way if there is room for it now.
+        pub fn try_send(self) -> ::core::result::Result<(), ::mosaic_comms::TrySendError> {
+            self.send_recv().try_send()
+        }
+
+        /// The same call to each of `uids` in place of the one that it was made for.
+        pub fn to_all(
+            self,
+            uids: impl ::core::iter::IntoIterator<
+                Item = impl ::core::borrow::Borrow<::mosaic_comms::Uid>,
+            >,
+        ) -> ::core::result::Result<::mosaic_comms::SendRecvAll<#result>, ::mosaic_comms::EncodeError> {
+            self.send_recv().to_all(uids)
+        }
+
+        /// Makes the call and waits, on a thread that may block.
+        #[track_caller]
+        pub fn blocking_wait(self) -> ::core::result::Result<#result, ::mosaic_comms::CallError> {
+            self.send_recv().blocking_wait()
         }
     }
 }
