@@ -8,11 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mosaic_comms::{CommsManager, Config, Context, Instance, Methods, Security, Uid, kwargs};
-use mosaic_proto::wire::{
-    Body, Codec, Command, Envelope, FrameHeader, Kind, Lane, MosaicReady, Outgoing, Piece, Ready, VERSION,
-    greeting,
-};
-use mosaic_proto::{HostId, Session};
+use mosaic_proto::Session;
+use mosaic_proto::wire::{Command, FrameHeader, Lane, MosaicReady, Ready, greeting};
+use mosaic_testkit::{greeted, message, read_to_end, stranger};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tracing_subscriber::fmt::MakeWriter;
@@ -56,72 +54,10 @@ impl Net {
     }
 }
 
-/// Reads until the other side ends the connection, which it must.
-async fn read_to_end(mut stream: impl Read + Send + 'static) -> Vec<u8> {
-    tokio::task::spawn_blocking(move || {
-        let mut bytes = Vec::new();
-        match stream.read_to_end(&mut bytes) {
-            Err(error) if error.kind() != std::io::ErrorKind::ConnectionReset => panic!("{error}"),
-            _ => bytes,
-        }
-    })
-    .await
-    .unwrap()
-}
-
-fn greeted(command: &Command) -> Vec<u8> {
-    let mut bytes = greeting().to_vec();
-    command.encode(&mut bytes);
-    bytes
-}
-
-fn stranger(lane: Lane, session: Session) -> Ready {
-    Ready {
-        uid: Some(Uid::new("stranger").unwrap()),
-        socket_type: "ROUTER".to_owned(),
-        mosaic: Some(MosaicReady {
-            version: VERSION,
-            instance: Instance(7),
-            wanted_uid: None,
-            wanted_instance: None,
-            lane,
-            session,
-            received: 0,
-            host: HostId([0; 16]),
-            pid_namespace: 0,
-            pid: 1,
-        }),
-    }
-}
-
 fn changed(change: impl FnOnce(&mut MosaicReady)) -> Command {
     let mut ready = stranger(Lane::Control, Session::NONE);
     change(ready.mosaic.as_mut().unwrap());
     Command::Ready(ready)
-}
-
-fn message(method: &str, bytes: usize) -> Vec<u8> {
-    let envelope = Envelope {
-        kind: Kind::Message,
-        id: 1,
-        method,
-        wants_reply: false,
-        express: false,
-        depth: 0,
-        command: None,
-        remaining: None,
-        codec: Codec::MessagePack,
-        trace: None,
-    };
-    let outgoing = Outgoing::new(&envelope, Body::Copy(&[0x80]), vec![vec![0; bytes].into()]).unwrap();
-    let mut wire = Vec::new();
-    for piece in outgoing.pieces() {
-        match piece {
-            Piece::Copy(bytes) => wire.extend_from_slice(bytes),
-            Piece::Refer(bytes) => wire.extend_from_slice(bytes),
-        }
-    }
-    wire
 }
 
 fn frame(size: u64, command: bool) -> Vec<u8> {

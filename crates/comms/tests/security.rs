@@ -16,7 +16,9 @@ use mosaic_comms::{
     Array, CommsManager, Config, Context, Credential, CredentialError, Exposure, Methods, Security,
     StartError, UnixSockets, kwargs,
 };
-use mosaic_proto::wire::greeting;
+use mosaic_proto::Session;
+use mosaic_proto::wire::{Command as WireCommand, Lane, greeting};
+use mosaic_testkit::{greeted, message, read_to_end, stranger as ready};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 use tracing_subscriber::fmt::MakeWriter;
@@ -77,21 +79,6 @@ fn connect(to: &CommsManager) -> TcpStream {
     let stream = TcpStream::connect((to.address(), to.port())).unwrap();
     stream.set_read_timeout(Some(LONG)).unwrap();
     stream
-}
-
-/// What comes until the other side ends the connection, which it must.
-async fn read_to_end(mut stream: TcpStream) -> Vec<u8> {
-    let reading = tokio::task::spawn_blocking(move || {
-        let mut bytes = Vec::new();
-        match stream.read_to_end(&mut bytes) {
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => bytes,
-            outcome => {
-                outcome.unwrap();
-                bytes
-            }
-        }
-    });
-    reading.await.unwrap()
 }
 
 #[tokio::test]
@@ -173,6 +160,27 @@ async fn plain_bytes_at_a_tls_port_get_no_answer() {
         assert_eq!(read_to_end(stream).await, b"", "{:?}", &bytes[..4]);
     }
     works(&head).await;
+    head.stop().await;
+    monitor.stop().await;
+}
+
+#[tokio::test]
+async fn no_message_of_the_protocol_is_heeded_that_comes_in_clear_text() {
+    let keys = Keys::new();
+    let monitor = keys.monitor().await;
+    let head = keys.join(&monitor, "job.key").await.unwrap();
+    let hello = greeted(&WireCommand::Ready(ready(Lane::Control, Session::NONE)));
+    for method in
+        ["hand", "shake", "news", "connect", "disconnect", "who", "stop", "raise_exception", "twice"]
+    {
+        let mut stream = connect(&monitor);
+        // It may be over before all is written.
+        let _ = stream.write_all(&[&hello[..], &message(method, 0)].concat());
+        let _ = stream.shutdown(Shutdown::Write);
+        assert_eq!(read_to_end(stream).await, b"", "{method}");
+    }
+    works(&head).await;
+    assert_eq!(monitor.peers("*").len(), 1);
     head.stop().await;
     monitor.stop().await;
 }

@@ -3,6 +3,8 @@
 
 mod network;
 mod proxy;
+mod stranger;
 
 pub use network::{Network, Transport, Witness, config, methods, network};
 pub use proxy::{Direction, Harm, Proxy, Which};
+pub use stranger::{greeted, message, read_to_end, stranger};

@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
-use super::{Credential, CredentialError, Exposure};
+use super::{Credential, CredentialError, Exposure, provider};
 use crate::transport::tls::job_name;
 
 /// Bytes of a key file at most; ours have about 600.
@@ -40,11 +40,16 @@ pub(super) fn load(path: &Path) -> Result<Credential, CredentialError> {
 
 fn read(path: &Path, text: &[u8]) -> Result<Credential, CredentialError> {
     let malformed = |why| CredentialError::Malformed { path: path.to_owned(), why };
-    let certificate = CertificateDer::from_pem_slice(text);
-    let certificate = certificate.map_err(|_| malformed("it holds no certificate in PEM"))?;
-    let key = PrivateKeyDer::from_pem_slice(text).map_err(|_| malformed("it holds no private key in PEM"))?;
-    Credential::new(path, certificate, key)
+    let (certificate, key) = parts(text).map_err(malformed)?;
+    Credential::new(path, certificate, key, provider())
         .map_err(|_| malformed("its key and its certificate do not belong together, or are of no known kind"))
+}
+
+/// The certificate and the key in a file's text, or what it lacks.
+pub(super) fn parts(text: &[u8]) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), &'static str> {
+    let certificate = CertificateDer::from_pem_slice(text).map_err(|_| "it holds no certificate in PEM")?;
+    let key = PrivateKeyDer::from_pem_slice(text).map_err(|_| "it holds no private key in PEM")?;
+    Ok((certificate, key))
 }
 
 /// Others must neither read the file nor put another in its place. The open file is looked at, so nobody can exchange it
@@ -100,7 +105,7 @@ pub(super) fn create(path: &Path) -> Result<Credential, CredentialError> {
 }
 
 /// A new key and its certificate. What it says of names and dates is looked at by nobody.
-fn generate() -> Zeroizing<Vec<u8>> {
+pub(super) fn generate() -> Zeroizing<Vec<u8>> {
     let key = KeyPair::generate_for(&PKCS_ED25519).expect("the system has randomness");
     let mut params = CertificateParams::new(vec![job_name().to_owned()]).expect("the name is a name");
     params.distinguished_name.push(rcgen::DnType::CommonName, job_name());

@@ -199,3 +199,79 @@ fn act<Data>(
 fn invalid(error: rustls::Error) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, error)
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::crypto::{CipherSuiteCommon, CryptoProvider};
+    use rustls::{SupportedCipherSuite, Tls13CipherSuite};
+
+    use super::*;
+    use crate::credential::{for_test, provider};
+
+    /// Records after which the keys of a direction are exchanged; with true ciphers it is 24 millions.
+    const LIMIT: u64 = 1024;
+
+    fn soon_exhausted() -> CryptoProvider {
+        let mut provider = provider();
+        let Some(SupportedCipherSuite::Tls13(suite)) = provider.cipher_suites.first().copied() else {
+            panic!("TLS 1.3 is all there is")
+        };
+        let common = CipherSuiteCommon {
+            suite: suite.common.suite,
+            hash_provider: suite.common.hash_provider,
+            confidentiality_limit: LIMIT,
+        };
+        let Tls13CipherSuite { hkdf_provider, aead_alg, quic, .. } = *suite;
+        let suite = Tls13CipherSuite { common, hkdf_provider, aead_alg, quic };
+        provider.cipher_suites = vec![SupportedCipherSuite::Tls13(Box::leak(Box::new(suite)))];
+        provider
+    }
+
+    fn shaken(provider: CryptoProvider) -> (Session, Session) {
+        let credential = for_test(provider);
+        let mut client = Session::client(credential.client()).unwrap();
+        let mut server = Session::server(credential.server()).unwrap();
+        let (mut to_client, mut to_server, mut plain) = (Vec::new(), Vec::new(), Vec::new());
+        loop {
+            let ours = client.advance(&mut to_client, &mut plain).unwrap();
+            to_server.extend(client.take_outbox());
+            let theirs = server.advance(&mut to_server, &mut plain).unwrap();
+            to_client.extend(server.take_outbox());
+            if ours && theirs {
+                return (client, server);
+            }
+        }
+    }
+
+    fn carry(from: &mut Session, to: &mut Session, number: u64) {
+        let mut sealed = Vec::new();
+        let mut filled = 0;
+        for part in number.to_be_bytes().chunks(4) {
+            filled = from.seal(part, &mut sealed, filled).unwrap();
+        }
+        let (mut used, mut opened) = (0, Vec::new());
+        while used < filled {
+            let (discarded, over) =
+                to.open(&mut sealed[used..filled], &mut |bytes| opened.extend_from_slice(bytes)).unwrap();
+            assert!(discarded > 0 && !over);
+            used += discarded;
+        }
+        assert_eq!(opened, number.to_be_bytes());
+    }
+
+    #[test]
+    fn keys_that_are_worn_out_are_exchanged_on_the_way() {
+        let (mut client, mut server) = shaken(soon_exhausted());
+        for number in 0..5 * LIMIT {
+            carry(&mut client, &mut server, number);
+            if number % 3 == 0 {
+                carry(&mut server, &mut client, number);
+            }
+        }
+        // One direction alone, too: the other's answer to the exchange waits until it has something to say.
+        for number in 0..3 * LIMIT {
+            carry(&mut server, &mut client, number);
+        }
+        carry(&mut client, &mut server, 7);
+    }
+}
