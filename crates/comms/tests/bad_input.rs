@@ -220,13 +220,14 @@ async fn the_reason_for_a_refused_connection_is_logged() {
     let logged = async {
         loop {
             let logged = String::from_utf8(kept.0.0.lock().clone()).unwrap();
-            if let Some(line) = logged.lines().find(|line| line.contains("a connection was not let in")) {
-                return line.to_owned();
+            let refused = logged.lines().filter(|line| line.contains("a connection was not let in"));
+            // Other tests of this process have others refused, for other reasons.
+            if refused.into_iter().any(|line| line.contains("ZMTP") && line.contains("uid=victim")) {
+                return;
             }
             kept.0.1.notified().await;
         }
     };
-    let line = tokio::time::timeout(Duration::from_secs(10), logged).await.unwrap();
-    assert!(line.contains("ZMTP") && line.contains("uid=victim"), "{line}");
+    tokio::time::timeout(Duration::from_secs(10), logged).await.unwrap();
     net.stop().await;
 }
