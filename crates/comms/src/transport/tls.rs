@@ -30,6 +30,12 @@ const SEAL_AT_ONCE: usize = 8 * RECORD;
 /// Bytes of a handshake that are read at most: two certificates, their signatures and what belongs to them take 3 KiB.
 const HANDSHAKE_BYTES: usize = 16 * 1024;
 
+/// Bytes of a handshake that are read at once.
+const READ_OF_HANDSHAKE: usize = 4096;
+
+/// How every TLS connection begins: a record of the handshake, whose version says 3 for historical reasons.
+const BEGINNING: [u8; 2] = [0x16, 3];
+
 /// An encrypted stream whose both ends hold the credential.
 pub(crate) struct Tls {
     carrier: AnyStream,
@@ -84,7 +90,7 @@ pub(crate) struct Door(tokio::sync::Mutex<()>);
 /// # Errors
 /// What the carrier says, or `InvalidData` if the other end does not hold the credential.
 pub(crate) async fn connect(carrier: AnyStream, config: Arc<ClientConfig>) -> io::Result<AnyStream> {
-    shake_hands(carrier, Session::client(config)?, None).await
+    shake_hands(carrier, Session::client(config)?, None, Vec::new()).await
 }
 
 /// Makes the acceptor's end. The other end is told nothing if it fails.
@@ -96,12 +102,24 @@ pub(crate) async fn accept(
     config: Arc<ServerConfig>,
     door: &Door,
 ) -> io::Result<AnyStream> {
-    shake_hands(carrier, Session::server(config)?, Some(door)).await
+    let mut first = vec![0; READ_OF_HANDSHAKE];
+    let read = read_some(&*carrier, &mut first).await?;
+    first.truncate(read);
+    // Whoever does not even begin as TLS does is not worth a session.
+    if !BEGINNING.starts_with(&first[..read.min(BEGINNING.len())]) {
+        return Err(io::Error::new(ErrorKind::InvalidData, "it does not begin as TLS does"));
+    }
+    shake_hands(carrier, Session::server(config)?, Some(door), first).await
 }
 
-async fn shake_hands(carrier: AnyStream, mut session: Session, door: Option<&Door>) -> io::Result<AnyStream> {
-    let mut incoming = Vec::new();
-    let mut received = 0;
+/// Goes on from what has come already.
+async fn shake_hands(
+    carrier: AnyStream,
+    mut session: Session,
+    door: Option<&Door>,
+    mut incoming: Vec<u8>,
+) -> io::Result<AnyStream> {
+    let mut received = incoming.len();
     let mut plain = Vec::new();
     loop {
         let shaken = match door {
@@ -119,7 +137,7 @@ async fn shake_hands(carrier: AnyStream, mut session: Session, door: Option<&Doo
         if shaken {
             break;
         }
-        let mut buffer = [0; 4096];
+        let mut buffer = [0; READ_OF_HANDSHAKE];
         let read = read_some(&*carrier, &mut buffer).await?;
         received += read;
         if received > HANDSHAKE_BYTES {
