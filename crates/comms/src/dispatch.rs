@@ -344,7 +344,14 @@ async fn start(shared: &Arc<Shared>, message: Message, mut caller: Caller, permi
     };
     let span = tracing::debug_span!("call", peer = %caller.sender, method = %caller.method, id = envelope.id);
     match handling {
-        Handling::Done(result) => caller.finish(result),
+        Handling::Done(result) => {
+            let stops = result.is_ok() && is_stop(&envelope);
+            caller.finish(result);
+            // Whoever asked has its answer: what is queued when a stop begins is delivered still.
+            if stops {
+                shared.begin_stop();
+            }
+        }
         Handling::Future(future) => {
             let mut handler =
                 Box::pin(DEPTH.scope(depth, AssertUnwindSafe(future.instrument(span)).catch_unwind()));
@@ -421,8 +428,8 @@ fn begin(
         return Err(refuse(RemoteError::ARGUMENT, "pickled arguments are not accepted here".to_owned()));
     }
     let object = envelope.command.map(|target| shared.objects.find(target)).transpose()?;
-    if object.is_none() && envelope.method == STOP {
-        caller.stop()?;
+    if is_stop(envelope) {
+        caller.may_stop()?;
         return Ok(Handling::Done(Ok(encode_value(&()).unwrap_or_default())));
     }
     let args = Args::new(body, buffers).map_err(|error| HandlerError::from(error).0).map_err(as_argument)?;
@@ -441,6 +448,11 @@ fn begin(
         Ok(None) => Err(refuse(RemoteError::UNKNOWN_METHOD, unknown_method(envelope, &callee.methods()))),
         Err(panic) => Ok(Handling::Done(Err(HandlerError(Box::new(panicked(&*panic)))))),
     }
+}
+
+/// Whether this runtime itself is to stop. Objects may have methods of that name.
+fn is_stop(envelope: &Envelope<'_>) -> bool {
+    envelope.command.is_none() && envelope.method == STOP
 }
 
 fn as_argument(mut error: Box<RemoteError>) -> Box<RemoteError> {

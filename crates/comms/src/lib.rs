@@ -108,7 +108,9 @@ pub use exclusive::Exclusive;
 #[doc(hidden)]
 pub use kwargs::__argument_name;
 pub use kwargs::{IntoArgs, Kwargs};
-pub use manager::{Beat, CommsManager, Listening, Protocol, Reply, SendMessage, SendRecv, SendRecvAll};
+pub use manager::{
+    Beat, CommsManager, Listening, Protocol, Reply, ReplyId, SendMessage, SendRecv, SendRecvAll,
+};
 pub use message::Message;
 pub use method::{Argument, Method};
 /// Makes the `pub` methods of a type callable from elsewhere, and a typed proxy to call them with.

@@ -1,7 +1,15 @@
 //! Programs that pull their messages instead of listening.
 #![allow(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
 
-use mosaic_comms::{CallError, CommsManager, Config, Context, HandlerError, Methods, RecvError, kwargs};
+use std::future::IntoFuture;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use mosaic_comms::{
+    CallError, CommsManager, Config, Context, Event, HandlerError, Methods, ObjectRef, RecvError, kwargs,
+};
+use mosaic_testkit::{Transport, Witness, config, methods};
 
 fn own() -> Config {
     Config::default().address("127.0.0.1").context(Context::builder().build().unwrap())
@@ -49,6 +57,59 @@ async fn a_program_that_pulls_serves_calls_as_the_loop_does() {
     assert_eq!(methods.len(), 102);
     assert_eq!(methods.last().unwrap(), "last");
     caller.stop().await;
+}
+
+/// Everything that a caller can see of a callee, in the order in which it sees it.
+async fn course(transport: Transport, pulls: bool) -> Vec<String> {
+    let shared = Context::builder().build().unwrap();
+    let answering = Methods::new().method("double", |args, _| async move { Ok(args.get::<f64>("a")? * 2.0) });
+    let caller = CommsManager::start("monitor", answering, config(transport, &shared)).await.unwrap();
+    let witness = Arc::new(Witness::default());
+    let serving = methods(&witness).method("ask_back", |_, call| async move {
+        Ok(call.comms().send_recv::<f64>(call.sender(), "double", kwargs! { a: 21 }).await?)
+    });
+    let callee = CommsManager::new("worker", serving, config(transport, &shared)).unwrap();
+    callee.objects().register("Adder", "1", adding());
+    callee.connect_recv().await.unwrap();
+    callee.handshake("monitor", &caller.address(), caller.port()).await.unwrap();
+    let loops = match pulls {
+        true => tokio::spawn(pull(callee.clone()).map(drop)),
+        false => tokio::spawn(callee.listen().into_future()),
+    };
+    let mut events = caller.events();
+    for n in 0..50 {
+        caller.send("worker", "note", kwargs! { n: n }).await.unwrap();
+    }
+    let mut seen = vec![format!("{:?}", caller.send_recv::<Vec<u32>>("worker", "noted", ()).await)];
+    for method in ["ask_back", "panic", "nothing", "add"] {
+        seen.push(format!("{:?}", caller.send_recv::<f64>("worker", method, ()).await));
+    }
+    let sum = caller.cmd_recv::<f64>("worker", ObjectRef::new("Adder", "1"), "add", kwargs! { a: 1, b: 2 });
+    seen.push(format!("{:?}", sum.express().await));
+    caller.send("worker", "panic", ()).await.unwrap();
+    while !matches!(events.next().await, Some(Event::Failed { .. })) {}
+    let late = caller.send_recv::<()>("worker", "never", ()).deadline(Duration::from_millis(50)).await;
+    seen.push(format!("{late:?}"));
+    witness.started().await;
+    witness.dropped().await;
+    let reply = caller.send("worker", "never", ()).reply::<()>().await.unwrap();
+    witness.started().await;
+    drop(reply);
+    witness.dropped().await;
+    seen.push(format!("{:?}", caller.send_recv::<()>("worker", "stop", ()).await));
+    callee.stop().await;
+    loops.await.unwrap();
+    caller.stop().await;
+    seen
+}
+
+#[tokio::test]
+async fn who_pulls_is_seen_to_do_the_same_as_who_listens() {
+    for transport in Transport::ALL {
+        let (listening, pulling) = (course(transport, false).await, course(transport, true).await);
+        assert_eq!(listening, pulling, "{transport:?}");
+        assert_eq!(listening[1], "Ok(42.0)");
+    }
 }
 
 #[tokio::test]

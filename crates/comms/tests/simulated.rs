@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mosaic_comms::{
-    CallError, CommsManager, Config, Context, Event, Execution, HandlerError, Methods, Reason, kwargs,
+    CallError, CommsManager, Config, Context, Event, Execution, HandlerError, Methods, Reason, Uid, kwargs,
 };
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
@@ -216,6 +216,79 @@ fn a_slow_network_changes_nothing_but_the_time() {
         for n in 0..20 {
             assert_eq!(net.head.send_recv::<u32>("worker", "call", kwargs! { n: n }).await.unwrap(), n);
         }
+        net.stop().await;
+    });
+}
+
+#[test]
+fn a_heart_by_the_programs_word_is_answered_with_a_beat() {
+    simulate(|| async {
+        let log = Log::default();
+        let net = net(5, &log).await;
+        net.head.send_recv::<u32>("worker", "call", kwargs! { n: 1 }).await.unwrap();
+        let one_way = Duration::from_millis(100);
+        net.context.set_delay(one_way, Duration::ZERO);
+        let there_and_back = net.worker.ping("head").await.unwrap().round_trip;
+        assert!(there_and_back >= 2 * one_way, "{there_and_back:?}");
+        // The beat is on its way before the ping's heart has come.
+        let ping = tokio::spawn({
+            let worker = net.worker.clone();
+            async move { worker.ping("head").await.unwrap().round_trip }
+        });
+        tokio::task::yield_now().await;
+        net.head.protocol().heart(net.worker.uid());
+        let back = ping.await.unwrap();
+        assert!(back >= one_way && back < 2 * one_way, "{back:?}");
+        net.stop().await;
+    });
+}
+
+#[test]
+fn a_silent_peer_that_lives_by_the_programs_word_is_not_given_up() {
+    type Sign = fn(&CommsManager, &Uid);
+    let signs: [Sign; 2] =
+        [|head, worker| head.protocol().heart(worker), |head, worker| head.protocol().beat(worker)];
+    for sign in signs {
+        simulate(|| async move {
+            let log = Log::default();
+            let net = net(6, &log).await;
+            net.head.send_recv::<u32>("worker", "call", kwargs! { n: 1 }).await.unwrap();
+            let mut events = net.head.events();
+            net.context.partition();
+            let begun = Instant::now();
+            for second in 1..10 {
+                sleep_until(begun + Duration::from_secs(second)).await;
+                sign(&net.head, net.worker.uid());
+            }
+            let told = loop {
+                match events.next().await.unwrap() {
+                    Event::Suspected { uid } | Event::Unreachable { uid, .. } if uid == "worker" => {
+                        break begun.elapsed();
+                    }
+                    _ => {}
+                }
+            };
+            assert!(told > Duration::from_secs(10) && told < Duration::from_secs(14), "{told:?}");
+            net.context.heal();
+            net.stop().await;
+        });
+    }
+}
+
+#[test]
+fn a_beat_by_the_programs_word_answers_a_ping() {
+    simulate(|| async {
+        let log = Log::default();
+        let net = net(7, &log).await;
+        net.head.send_recv::<u32>("worker", "call", kwargs! { n: 1 }).await.unwrap();
+        net.context.partition();
+        let head = net.head.clone();
+        let ping = tokio::spawn(async move { head.ping("worker").await });
+        tokio::task::yield_now().await;
+        assert!(!ping.is_finished());
+        net.head.protocol().beat(net.worker.uid());
+        ping.await.unwrap().unwrap();
+        net.context.heal();
         net.stop().await;
     });
 }

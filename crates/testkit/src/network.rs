@@ -36,6 +36,18 @@ pub struct Witness {
     dropped: Notify,
 }
 
+impl Witness {
+    /// Waits until a handler of `never` has started.
+    pub async fn started(&self) {
+        self.started.notified().await;
+    }
+
+    /// Waits until a handler of `never` has been dropped.
+    pub async fn dropped(&self) {
+        self.dropped.notified().await;
+    }
+}
+
 struct TellsDrop(Arc<Witness>);
 
 impl Drop for TellsDrop {
@@ -57,12 +69,12 @@ pub struct Network {
 impl Network {
     /// Waits until a handler of `never` has started.
     pub async fn worker_started(&self, number: usize) {
-        self.workers[number].1.started.notified().await;
+        self.workers[number].1.started().await;
     }
 
     /// Waits until a handler of `never` has been dropped.
     pub async fn worker_dropped(&self, number: usize) {
-        self.workers[number].1.dropped.notified().await;
+        self.workers[number].1.dropped().await;
     }
 
     /// Stops everybody.

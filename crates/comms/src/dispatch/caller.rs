@@ -69,8 +69,8 @@ impl Caller {
         token
     }
 
-    /// Stops this runtime in good order, unless it could be anyone who asks for that.
-    pub(super) fn stop(&self) -> Result<(), Box<RemoteError>> {
+    /// An error if it could be anyone who asks this runtime to stop.
+    pub(super) fn may_stop(&self) -> Result<(), Box<RemoteError>> {
         if let Some(Origin::Link { link, .. }) = &self.origin {
             let refused = |message: &str| Err(Box::new(RemoteError::new(RemoteError::REFUSED, message)));
             if !link.is_authenticated() {
@@ -83,7 +83,6 @@ impl Caller {
             }
         }
         debug!(peer = %self.sender, "stopped by a peer");
-        self.shared.begin_stop();
         Ok(())
     }
 

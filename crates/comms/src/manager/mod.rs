@@ -4,7 +4,7 @@
 //! - in: `receive` (listening, or pulling messages oneself);
 //! - connections: `handshake`, `accept`, `dial`;
 //! - who is there: `membership`, `seek` (a monitor that is gone), `wait`;
-//! - `protocol` (what the loop calls, for those who carry its messages themselves);
+//! - `protocol` (what the loop calls, for those who carry its messages themselves), `registered` (replies by other ways);
 //! - `stop`, and `blocking` (the synchronous twins).
 
 mod accept;
@@ -18,6 +18,7 @@ mod many;
 mod membership;
 mod protocol;
 mod receive;
+mod registered;
 mod reply;
 mod secure;
 mod seek;
@@ -25,7 +26,7 @@ mod send;
 mod stop;
 mod wait;
 
-use std::collections::HashMap;
+use std::collections::hash_map::{Entry, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -44,12 +45,14 @@ pub(crate) use dial::dial;
 pub use many::SendRecvAll;
 pub use protocol::Protocol;
 pub use receive::Listening;
+pub use registered::ReplyId;
 pub use reply::Reply;
 pub use send::{SendMessage, SendRecv};
 pub use wait::Beat;
 
 use self::membership::{Directory, Input};
 use self::receive::Intake;
+use self::registered::Registered;
 use crate::config::Config;
 use crate::context::Context;
 use crate::credential::Keyring;
@@ -145,6 +148,8 @@ pub(crate) struct Shared {
     /// Why the monitor is not there, while we look for it.
     sought: Mutex<Option<Reason>>,
     directory: RwLock<Arc<Directory>>,
+    /// Who waits for replies that come by other ways than a link's.
+    registered: Registered,
     /// Wakes whoever waits for the topology, a handshake or a drain.
     changed: Notify,
     membership: mpsc::UnboundedSender<Input>,
@@ -215,6 +220,7 @@ impl CommsManager {
             dialled: Mutex::default(),
             sought: Mutex::default(),
             directory: RwLock::default(),
+            registered: Registered::default(),
             changed: Notify::new(),
             membership,
             unstarted_membership: Mutex::new(Some(inputs)),
@@ -336,7 +342,8 @@ impl CommsManager {
         )
     }
 
-    /// One-way messages and replies that were dropped because their peer had left.
+    /// One-way messages and replies that were dropped because their peer had left, and replies given to
+    /// [`Protocol::reply`] that nobody awaited.
     pub fn dropped(&self) -> u64 {
         let links = self.shared.links.read();
         let on_links: u64 = links.values().map(|link| link.look(|machine| machine.counters().dropped)).sum();
@@ -440,6 +447,7 @@ impl Shared {
             }
             LinkEvent::Suspected => self.emit(Event::Suspected { uid: link.peer.clone() }),
             LinkEvent::Unreachable(reason) => {
+                self.registered.end(&link.peer, &reason);
                 self.emit(Event::Unreachable { uid: link.peer.clone(), reason: reason.clone() });
                 self.inform(Input::LinkLost { link: link.clone(), reason });
             }
@@ -450,7 +458,12 @@ impl Shared {
     }
 
     fn link_ended(self: &Arc<Self>, link: &Arc<Link>, verdict: Verdict, reason: Reason) {
-        self.links.write().remove_entry_if(link);
+        // It may have been replaced meanwhile.
+        if let Entry::Occupied(entry) = self.links.write().entry(link.peer.clone())
+            && Arc::ptr_eq(entry.get(), link)
+        {
+            entry.remove();
+        }
         self.dropped.fetch_add(link.look(|machine| machine.counters().dropped), Ordering::Relaxed);
         link.inbox.close();
         link.finish();
@@ -483,18 +496,5 @@ impl Shared {
 
     fn send_to_self(self: &Arc<Self>, message: Message) {
         self.own.receive(self, message);
-    }
-}
-
-/// `HashMap::remove` for an entry that may have been replaced meanwhile.
-trait RemoveLink {
-    fn remove_entry_if(&mut self, link: &Arc<Link>);
-}
-
-impl RemoveLink for HashMap<Uid, Arc<Link>> {
-    fn remove_entry_if(&mut self, link: &Arc<Link>) {
-        if self.get(&link.peer).is_some_and(|current| Arc::ptr_eq(current, link)) {
-            self.remove(&link.peer);
-        }
     }
 }

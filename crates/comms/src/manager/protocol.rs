@@ -1,5 +1,5 @@
 //! What the listening loop calls for the messages of the protocol, for programs that carry them by other ways. It only
-//! forwards: membership decides, the dispatcher dispatches. Hearts, beats and replies are the link's alone.
+//! forwards: membership decides, the dispatcher dispatches, the link knows who lives. Replies are in `registered`.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -17,6 +17,7 @@ use super::{CommsManager, Phase, SendMessage, SendRecv};
 use crate::dispatch::panicked;
 use crate::error::{ConnectError, HandlerError};
 use crate::kwargs::IntoArgs;
+use crate::link::Write;
 use crate::message::Message;
 
 /// The protocol's own handlers. Who is said to be the sender is believed as far as if it had sent the message itself.
@@ -36,7 +37,7 @@ use crate::message::Message;
 /// # }
 /// ```
 #[derive(Debug, Clone)]
-pub struct Protocol(CommsManager);
+pub struct Protocol(pub(super) CommsManager);
 
 impl CommsManager {
     /// The protocol's own handlers.
@@ -101,6 +102,23 @@ impl Protocol {
     pub async fn shake(&self, sender: &Uid, network: &Topology) {
         let network = network.iter().map(|(uid, place)| (uid.clone(), place.clone())).collect();
         self.tell(sender, Told::Shake { network }).await;
+    }
+
+    /// A heart of `sender` has come: it lives, and is answered with a beat. Nothing is done without a session with it.
+    pub fn heart(&self, sender: &Uid) {
+        let link = self.0.shared.links.read().get(sender).cloned();
+        if let Some(link) = link {
+            link.run(Write::Now, |machine, now| machine.heart_told(now));
+        }
+    }
+
+    /// A beat of `sender` has come: it lives, and [`ping`](CommsManager::ping) has its answer. Nothing is done without a
+    /// session with it. A program that knows by other means that a silent peer lives can say so by this.
+    pub fn beat(&self, sender: &Uid) {
+        let link = self.0.shared.links.read().get(sender).cloned();
+        if let Some(link) = link {
+            link.run(Write::Now, |machine, now| machine.beat_told(now));
+        }
     }
 
     /// `sender` stops this runtime, in good order. [`wait`](CommsManager::wait) tells when that is done.

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::DropGuard;
 
 use super::Shared;
+use super::registered::{Ending, Registration};
 use crate::decode::decode_value;
 use crate::error::{CallError, RemoteError};
 use crate::link::{Link, Write};
@@ -44,6 +45,11 @@ pub(super) enum Waiting {
         timer: Option<Pin<Box<tokio::time::Sleep>>>,
         cancel: Option<DropGuard>,
     },
+    /// The reply comes by another way.
+    Registered {
+        ending: oneshot::Receiver<Ending>,
+        _registration: Registration,
+    },
 }
 
 /// Cancels a call when it is dropped.
@@ -68,6 +74,7 @@ impl<R> Reply<R> {
         match &mut self.waiting {
             Waiting::Link { cancel, .. } => cancel.armed = false,
             Waiting::Own { cancel, .. } => drop(cancel.take().map(DropGuard::disarm)),
+            Waiting::Registered { .. } => {}
         }
     }
 }
@@ -89,6 +96,14 @@ impl<R: DeserializeOwned> Future for Reply<R> {
                 let late = timer.as_mut().is_some_and(|timer| timer.as_mut().poll(context).is_ready());
                 if late { Poll::Ready(Err(self.timed_out(Execution::MayHaveRun))) } else { Poll::Pending }
             }
+            Waiting::Registered { ending, .. } => match Pin::new(ending).poll(context) {
+                Poll::Ready(Ok(Ending::Disconnected(reason))) => {
+                    Poll::Ready(Err(self.shared.disconnected(&self.peer, reason, Execution::MayHaveRun)))
+                }
+                Poll::Ready(Ok(Ending::Reply(reply))) => Poll::Ready(self.conclude_own(Some(reply))),
+                Poll::Ready(Err(_)) => Poll::Ready(self.conclude_own(None)),
+                Poll::Pending => Poll::Pending,
+            },
         }
     }
 }

@@ -128,6 +128,7 @@ impl Shared {
         self.over.cancel();
         let links = std::mem::take(&mut *self.links.write());
         links.values().for_each(cut);
+        self.registered.clear();
         self.own.close();
         self.events.lock().take();
         self.phase.send_if_modified(|phase| {

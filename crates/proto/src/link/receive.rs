@@ -98,6 +98,22 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         handled
     }
 
+    /// As if the peer had sent a heart: it lives, and is answered. Nothing without a session.
+    pub fn heart_told(&mut self, now: Time) {
+        if self.session().is_some() {
+            self.liveness.heard(now);
+            self.commands.beat = !self.foreign;
+        }
+    }
+
+    /// As if the peer had sent a beat: it lives, and whoever pinged it has the answer. Nothing without a session.
+    pub fn beat_told(&mut self, now: Time) {
+        if self.session().is_some() {
+            self.liveness.heard(now);
+            self.handle_beat(Duration::ZERO);
+        }
+    }
+
     fn handle_message(
         &mut self,
         now: Time,

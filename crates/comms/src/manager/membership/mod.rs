@@ -392,7 +392,12 @@ impl Registrar {
                     } else {
                         self.shared.dialled.lock().remove(&uid);
                     }
-                    self.tell(Announcement::Disconnected { uid, instance, reason });
+                    self.tell(Announcement::Disconnected {
+                        uid: uid.clone(),
+                        instance,
+                        reason: reason.clone(),
+                    });
+                    self.shared.registered.end(&uid, &reason);
                 }
                 Effect::ShakeDone { from } => {
                     self.note(|directory| *directory.shakes.entry(from).or_default() += 1);
