@@ -23,14 +23,20 @@ pub(crate) struct Keyring {
 
 impl Drop for Keyring {
     fn drop(&mut self) {
-        if let Some(path) = self.temporary.get_mut() {
-            // Somebody else may have removed it, which is as well.
-            let _ = std::fs::remove_file(path);
-        }
+        self.retire();
     }
 }
 
 impl Keyring {
+    /// The manager has stopped: removes the file that nobody will need any more. The program may end before the keyring
+    /// is dropped.
+    pub(crate) fn retire(&self) {
+        if let Some(path) = self.temporary.lock().take() {
+            // Somebody else may have removed it, which is as well.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
     /// The credential, if it has been found.
     pub(crate) fn found(&self) -> Option<Arc<Credential>> {
         self.found.lock().clone()

@@ -123,6 +123,7 @@ impl Shared {
         if self.context.network().is_none() {
             unix::release(self.bound.lock().1);
         }
+        self.keyring.retire();
         self.leaving.store(true, Ordering::Release);
         self.accepting.cancel();
         self.over.cancel();
