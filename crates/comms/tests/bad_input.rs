@@ -108,7 +108,7 @@ async fn what_a_stranger_sends_costs_its_connection_only() {
         assert!(net.victim.connected("monitor"), "{name}");
         let mut stream = UnixStream::connect(socket(net.victim.port())).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        stream.write_all(&bytes).unwrap();
+        let _ = stream.write_all(&bytes);
         read_to_end(stream).await;
         net.works().await;
     }
@@ -129,8 +129,8 @@ async fn a_handshake_that_breaks_off_anywhere_harms_nobody() {
     let whole = greeted(&Command::Ready(stranger(Lane::Control, Session::NONE)));
     for len in (0..whole.len()).step_by(7) {
         let mut stream = net.tcp();
-        stream.write_all(&whole[..len]).unwrap();
-        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let _ = stream.write_all(&whole[..len]);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
         read_to_end(stream).await;
     }
     net.works().await;
@@ -155,7 +155,8 @@ async fn a_peer_that_breaks_the_rules_after_its_handshake_loses_its_connection()
         stream.write_all(&hello).unwrap();
         let mut first = [0; 64];
         stream.read_exact(&mut first).unwrap();
-        stream.write_all(&bytes).unwrap();
+        // The connection may be over before all is written.
+        let _ = stream.write_all(&bytes);
         read_to_end(stream).await;
         net.works().await;
         assert!(net.victim.connected("monitor"), "{name}");
