@@ -3,12 +3,12 @@
 
 use std::error::Error;
 use std::fs::{self, Permissions};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -450,11 +450,9 @@ async fn another_user_of_the_host_gets_in_by_no_way() {
     // Where the other user can run it.
     let public = tempfile::tempdir_in("/tmp").unwrap();
     fs::set_permissions(public.path(), Permissions::from_mode(0o755)).unwrap();
-    let program = public.path().join("stranger");
-    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
-    let mut command = Command::new(&program);
-    command.args(["--exact", "stranger", "--nocapture"]).uid(65534).gid(65534).current_dir("/");
+    let mut command = again(&public, "stranger");
+    command.uid(65534).gid(65534);
     command.env(STRANGER, format!("{} {}", monitor.port(), keys.path("job.key").display()));
     command.env("XDG_RUNTIME_DIR", runtime);
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
@@ -464,4 +462,83 @@ async fn another_user_of_the_host_gets_in_by_no_way() {
     assert!(said.contains("cannot be used: Permission denied"), "{said}");
     assert!(monitor.peers("*").is_empty());
     monitor.stop().await;
+}
+
+const HOST: &str = "MOSAIC_TEST_HOST";
+
+/// In a process of its own: a monitor, until its input ends.
+#[test]
+#[expect(clippy::print_stdout, reason = "the test that started the process reads it")]
+fn host() {
+    let Ok(key) = std::env::var(HOST) else { return };
+    let executor = tokio::runtime::Runtime::new().unwrap();
+    executor.block_on(async {
+        let config = Config::default().address("127.0.0.1").key_file(key);
+        let monitor = CommsManager::start("monitor", Methods::new(), config).await.unwrap();
+        println!("port {}.", monitor.port());
+        tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()).unwrap()).await.unwrap();
+        monitor.stop().await;
+    });
+}
+
+const KNOCKER: &str = "MOSAIC_TEST_KNOCKER";
+
+/// In a process of somebody: says what the socket answers to a true beginning.
+#[test]
+#[expect(clippy::print_stdout, reason = "the test that started the process reads it")]
+fn knocker() {
+    let Some(socket) = std::env::var_os(KNOCKER) else { return };
+    let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    // It may be over before all is written.
+    let _ = stream.write_all(&greeted(&WireCommand::Ready(ready(Lane::Control, Session::NONE))));
+    let _ = stream.shutdown(Shutdown::Write);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    println!("answered {} bytes.", answer.len());
+}
+
+/// This program in a folder where other users can run it, to run one test alone.
+fn again(public: &TempDir, test: &str) -> Command {
+    let program = public.path().join("again");
+    if !program.exists() {
+        fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    }
+    let mut command = Command::new(program);
+    command.args(["--exact", test, "--nocapture"]).current_dir("/").env("XDG_RUNTIME_DIR", public.path());
+    command
+}
+
+/// The word behind this one in what a program prints.
+fn word_after(wanted: &str, lines: &mut impl Iterator<Item = std::io::Result<String>>) -> String {
+    let line = lines.map(Result::unwrap).find(|line| line.contains(wanted)).unwrap();
+    line.split(wanted).nth(1).unwrap().trim().trim_end_matches('.').to_owned()
+}
+
+#[test]
+fn another_user_who_reaches_the_socket_is_turned_away_by_his_user_id() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only the superuser can start a process of another user");
+        return;
+    }
+    let (keys, public) = (Keys::new(), tempfile::tempdir_in("/tmp").unwrap());
+    fs::set_permissions(public.path(), Permissions::from_mode(0o755)).unwrap();
+    let mut command = again(&public, "host");
+    command.env(HOST, keys.path("job.key")).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut host = command.spawn().unwrap();
+    let mut lines = BufReader::new(host.stdout.take().unwrap()).lines();
+    let socket = public.path().join("mosaic").join(format!("{}.sock", word_after("port ", &mut lines)));
+    let knock = |user: u32| {
+        let mut command = again(&public, "knocker");
+        let output = command.env(KNOCKER, &socket).uid(user).gid(user).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        word_after("answered ", &mut output.stdout.lines())
+    };
+    // As if somebody had opened the folder, which is private by itself.
+    fs::set_permissions(socket.parent().unwrap(), Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(&socket, Permissions::from_mode(0o777)).unwrap();
+    assert_eq!(knock(65534), "0 bytes");
+    assert_ne!(knock(0), "0 bytes");
+    drop(host.stdin.take());
+    assert!(host.wait().unwrap().success());
 }

@@ -176,7 +176,10 @@ async fn accept(shared: Arc<Shared>, mut listener: Listener) {
         let accepted = tokio::select! {
             biased;
             () = over.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            accepted = async {
+                half_open.turn().await;
+                listener.accept().await
+            } => accepted,
         };
         match accepted {
             Ok(stream) => {
@@ -208,9 +211,12 @@ async fn welcome(shared: Arc<Shared>, stream: AnyStream, place: HalfOpenPlace) {
         Ok((opening, ready)) => admit(&shared, opening, ready).await,
         Err(error) => Err(error),
     };
-    if let Err(error) = admitted {
-        debug!(parent: &shared.span, %error, "a connection was not let in");
-        stream.finish();
+    match admitted {
+        Ok(()) => place.let_in(),
+        Err(error) => {
+            debug!(parent: &shared.span, %error, "a connection was not let in");
+            stream.finish();
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use rustix::net::sockopt;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::{UnixListener, UnixStream};
+use tracing::debug;
 
 use super::{AnyStream, Stream, Trust};
 
@@ -145,9 +146,15 @@ pub(crate) async fn connect(path: &Path) -> io::Result<AnyStream> {
     adopt(UnixStream::connect(path).await?)
 }
 
+/// The next connection of this user's. What others open is closed, and nobody waits for it.
 pub(crate) async fn accept(bound: &BoundUnix) -> io::Result<AnyStream> {
-    let (stream, _) = bound.listener.accept().await?;
-    adopt(stream)
+    loop {
+        let (stream, _) = bound.listener.accept().await?;
+        match adopt(stream) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => debug!(%error, "a connection to the Unix socket was not let in"),
+        }
+    }
 }
 
 fn adopt(stream: UnixStream) -> io::Result<AnyStream> {
