@@ -19,6 +19,7 @@ use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
 use rustls::{ClientConfig, ServerConfig};
+use tokio::task::spawn_blocking;
 
 pub(crate) use self::session::job_name;
 use self::session::{RECORD, RECORD_OVERHEAD, Session, has_record};
@@ -80,8 +81,8 @@ thread_local! {
         const { RefCell::new(Scratch { sealed: Vec::new(), gathered: Vec::new(), incoming: Vec::new() }) };
 }
 
-/// Through which strangers come in one after the other: what their handshakes cost in computing must not delay those who
-/// are in.
+/// Through which strangers come in one after the other. What their handshakes cost in computing is paid on a thread apart,
+/// so that it does not delay those who are in.
 #[derive(Debug, Default)]
 pub(crate) struct Door(tokio::sync::Mutex<()>);
 
@@ -125,9 +126,12 @@ async fn shake_hands(
         let shaken = match door {
             Some(door) => {
                 let _turn = door.0.lock().await;
-                let shaken = session.advance(&mut incoming, &mut plain);
-                // Goes on only when the thread has looked at all its other connections.
-                tokio::task::yield_now().await;
+                let apart = spawn_blocking(move || {
+                    let shaken = session.advance(&mut incoming, &mut plain);
+                    (session, incoming, plain, shaken)
+                });
+                let shaken;
+                (session, incoming, plain, shaken) = apart.await.map_err(io::Error::other)?;
                 shaken?
             }
             None => session.advance(&mut incoming, &mut plain)?,
