@@ -1,4 +1,4 @@
-//! Links through a proxy that harms them: cuts, holds, slowness, half-closed and corrupted connections, over TCP and Unix
+//! Links through a proxy that harms them: cuts, holds, slowness, half-closed and corrupted connections, over TLS and Unix
 //! sockets. The worker does not know where the head listens, so that every connection goes through the proxy.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
@@ -6,8 +6,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mosaic_comms::{Array, CallError, CommsManager, Config, Context, Event, Events, Methods, Reason, kwargs};
+use mosaic_comms::{
+    Array, CallError, CommsManager, Config, Context, Credential, Event, Events, Methods, Reason, kwargs,
+};
 use mosaic_testkit::{Direction, Harm, Proxy, Transport, Which, Witness, config, methods};
+use tempfile::TempDir;
 use tokio::time::timeout;
 
 /// How long anything may take before a test fails instead of waiting: long enough for a loaded machine.
@@ -20,6 +23,8 @@ struct Net {
     worker: CommsManager,
     head: CommsManager,
     proxy: Proxy,
+    /// The credential of a job that has no monitor to make it.
+    _keys: TempDir,
 }
 
 impl Net {
@@ -39,7 +44,10 @@ impl Net {
 
     async fn strangers(transport: Transport, dead_after: Duration) -> Net {
         let context = Context::builder().build().unwrap();
-        let here = || config(transport, &context).dead_after(dead_after);
+        let keys = tempfile::tempdir().unwrap();
+        let key = keys.path().join("job.key");
+        Credential::create(&key).unwrap();
+        let here = || config(transport, &context).dead_after(dead_after).key_file(&key);
         let serving = methods(&Arc::new(Witness::default()))
             .method("size", |args, _| async move { Ok(args.get::<Array<u8>>("value")?.as_slice().len()) });
         let worker = CommsManager::start("worker", serving, here()).await.unwrap();
@@ -48,7 +56,7 @@ impl Net {
             Transport::Unix => Proxy::unix(worker.port()).await,
             _ => Proxy::tcp(worker.port()).await,
         };
-        Net { worker, head, proxy }
+        Net { worker, head, proxy, _keys: keys }
     }
 
     async fn add(&self) -> f64 {
@@ -74,7 +82,7 @@ async fn assert_calm(mut events: Events) {
 
 #[tokio::test]
 async fn a_cut_of_either_lane_or_of_both_loses_repeats_and_reorders_nothing() {
-    for transport in [Transport::TcpV4, Transport::Unix] {
+    for transport in [Transport::TlsV4, Transport::Unix] {
         for which in [Which::All, CONTROL, DATA] {
             let net = Net::new(transport, Duration::from_secs(4)).await;
             let events = net.head.events();
@@ -97,7 +105,7 @@ async fn a_cut_of_either_lane_or_of_both_loses_repeats_and_reorders_nothing() {
 #[tokio::test]
 async fn a_cut_in_the_middle_of_a_large_message_is_made_good() {
     const SIZE: usize = 256 << 20;
-    let net = Net::new(Transport::TcpV4, Duration::from_secs(4)).await;
+    let net = Net::new(Transport::TlsV4, Duration::from_secs(4)).await;
     let harm = Harm { cut_at: Some(SIZE as u64 / 2), ..Harm::default() };
     net.proxy.harm(DATA, Direction::Forth, &harm);
     let value = Array::from(vec![7_u8; SIZE]);
@@ -110,7 +118,7 @@ async fn a_cut_in_the_middle_of_a_large_message_is_made_good() {
 #[tokio::test]
 async fn a_data_connection_that_carries_nothing_is_made_anew() {
     for direction in [Direction::Forth, Direction::Back] {
-        let net = Net::new(Transport::TcpV4, Duration::from_secs(2)).await;
+        let net = Net::new(Transport::TlsV4, Duration::from_secs(2)).await;
         let events = net.head.events();
         net.proxy.harm(DATA, direction, &Harm { held: true, ..Harm::default() });
         // A large answer goes back by the data lane.
@@ -125,7 +133,7 @@ async fn a_data_connection_that_carries_nothing_is_made_anew() {
 
 #[tokio::test]
 async fn who_is_cut_off_is_unreachable_and_comes_back() {
-    let net = Net::new(Transport::TcpV4, Duration::from_secs(1)).await;
+    let net = Net::new(Transport::TlsV4, Duration::from_secs(1)).await;
     let mut events = net.head.events();
     let call = net.head.send("worker", "never", ()).reply::<()>().await.unwrap();
     let hold = |held| {
@@ -148,7 +156,7 @@ async fn who_is_cut_off_is_unreachable_and_comes_back() {
 
 #[tokio::test]
 async fn a_slow_network_is_no_silence() {
-    let net = Net::new(Transport::TcpV4, Duration::from_secs(2)).await;
+    let net = Net::new(Transport::TlsV4, Duration::from_secs(2)).await;
     let events = net.head.events();
     let slow = Harm { rate: Some(2 << 20), delay: Duration::from_millis(20), ..Harm::default() };
     net.proxy.harm(Which::All, Direction::Forth, &slow);
@@ -165,8 +173,8 @@ async fn a_slow_network_is_no_silence() {
 #[tokio::test]
 async fn a_half_closed_connection_is_made_anew() {
     for which in [CONTROL, DATA] {
-        let net = Net::unused(Transport::TcpV4, Duration::from_secs(4)).await;
-        let ends = Harm { end_at: Some(600), ..Harm::default() };
+        let net = Net::unused(Transport::TlsV4, Duration::from_secs(4)).await;
+        let ends = Harm { end_at: Some(2000), ..Harm::default() };
         net.proxy.harm(which, Direction::Forth, &ends);
         for _ in 0..100 {
             assert_eq!(net.add().await, 3.0);
@@ -180,7 +188,7 @@ async fn a_half_closed_connection_is_made_anew() {
 #[tokio::test]
 async fn corrupted_bytes_of_a_handshake_cost_its_connection() {
     for at in [0, 10, 64, 100] {
-        let net = Net::strangers(Transport::TcpV4, Duration::from_secs(4)).await;
+        let net = Net::strangers(Transport::TlsV4, Duration::from_secs(4)).await;
         let corrupt = Harm { corrupt_at: Some(at), ..Harm::default() };
         net.proxy.harm(CONTROL, Direction::Forth, &corrupt);
         let dialled = net.head.connect_send("worker", "127.0.0.1", net.proxy.port());

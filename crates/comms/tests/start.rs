@@ -140,9 +140,9 @@ async fn the_address_is_one_that_others_can_reach() {
 
 #[tokio::test]
 async fn a_runtime_that_binds_every_address_is_reached_at_the_one_it_tells() {
-    let insecure = || own_context().address("0.0.0.0").security(Security::Insecure);
-    let monitor = CommsManager::start("monitor", Methods::new(), insecure()).await.unwrap();
-    let config = insecure().monitor(monitor.address(), monitor.port());
+    let everywhere = || own_context().address("0.0.0.0");
+    let monitor = CommsManager::start("monitor", Methods::new(), everywhere()).await.unwrap();
+    let config = everywhere().monitor(monitor.address(), monitor.port());
     let head = CommsManager::start("head", Methods::new(), config).await.unwrap();
     head.stop().await;
     monitor.stop().await;

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mosaic_comms::{
-    CallError, CommsManager, Config, Context, Event, Execution, HandlerError, Methods, Reason, Security,
-    kwargs,
+    CallError, CommsManager, Config, Context, Event, Execution, HandlerError, Methods, Reason, kwargs,
 };
 use mosaic_testkit::{Transport, network};
 use tokio::sync::{Mutex, Notify};
@@ -266,8 +265,7 @@ fn nothing_is_left_of_managers_that_stopped() {
 
 #[tokio::test]
 async fn the_socket_file_goes_with_the_manager() {
-    let config = own().security(Security::Insecure);
-    let comms = CommsManager::start("head", Methods::new(), config).await.unwrap();
+    let comms = CommsManager::start("head", Methods::new(), own()).await.unwrap();
     let folder = match std::env::var_os("XDG_RUNTIME_DIR") {
         Some(folder) if !folder.is_empty() => std::path::Path::new(&folder).join("mosaic"),
         _ => format!("/tmp/mosaic-{}", rustix::process::geteuid().as_raw()).into(),
