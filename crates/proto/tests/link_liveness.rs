@@ -147,6 +147,19 @@ fn a_goodbye_that_was_lost_with_its_connection_is_said_again() {
 }
 
 #[test]
+fn who_said_goodbye_and_is_known_no_more_has_left() {
+    let mut pair = Pair::connected();
+    pair.sides[B].answers = None;
+    let tag = pair.call(A, 8);
+    pair.run();
+    pair.leave(A);
+    pair.run();
+    let left = Reason::Left { why: "done".into() };
+    assert_eq!(pair.sides[A].verdict, Some((Verdict::Left, left.clone())));
+    assert_eq!(pair.sides[A].outcome(tag), Some(&Ended::Disconnected(left, Execution::MayHaveRun)));
+}
+
+#[test]
 fn a_loss_after_a_goodbye_is_a_departure() {
     let mut pair = Pair::connected();
     pair.conditions.capacity = 5000;

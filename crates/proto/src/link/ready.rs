@@ -194,6 +194,11 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
     }
 
     fn dial_answered(&mut self, now: Time, lane: Lane, attempt: u32, refusal: &Refusal) {
+        let forgotten = matches!(refusal.code, RefusalCode::NoSuchSession | RefusalCode::NotMe);
+        if forgotten && let Some(why) = self.goodbye.take() {
+            // It has heard the goodbye, and is done with us before we were with it.
+            return self.end(Verdict::Left, Reason::Left { why });
+        }
         match refusal.code {
             RefusalCode::NoSuchSession => {
                 self.give_up_session(Reason::SessionLost);
@@ -255,6 +260,9 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         let begun = if dialled { peer.session } else { fresh };
         if !resumed && begun.is_none() {
             return Err(refuse(RefusalCode::NoSuchSession, "the answer names no session"));
+        }
+        if dialled && !resumed && self.goodbye.is_some() {
+            return Err(refuse(RefusalCode::NoSuchSession, "there is nothing to begin after a goodbye"));
         }
         self.stop_dial(lane, dialled);
         // A session of which the peer never knew has lost nothing: for our side the conversation goes on.
