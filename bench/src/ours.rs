@@ -72,7 +72,7 @@ pub fn measure(pinning: Pinning, transport: Transport, only: Option<&str>) -> Re
         let context = Context::builder().build()?;
         let head = CommsManager::start("monitor", Methods::new(), config(transport).context(context)).await?;
         let peer = start(&Role::Mosaic { port: head.port(), uid: "worker".to_owned(), transport })?;
-        head.wait_for_within("worker", Duration::from_secs(10)).await?;
+        head.wait_for("worker").deadline(Duration::from_secs(10)).await?;
         if only.is_none_or(|only| only == "handshake") {
             handshakes(&head, transport).await?;
         }

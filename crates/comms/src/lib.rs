@@ -109,7 +109,7 @@ pub use exclusive::Exclusive;
 pub use kwargs::__argument_name;
 pub use kwargs::{IntoArgs, Kwargs};
 pub use manager::{
-    Beat, CommsManager, Listening, Protocol, Reply, ReplyId, SendMessage, SendRecv, SendRecvAll,
+    Beat, CommsManager, Listening, Protocol, Reply, ReplyId, SendMessage, SendRecv, SendRecvAll, WaitFor,
 };
 pub use message::Message;
 pub use method::{Argument, Method};

@@ -219,7 +219,7 @@ impl Network {
         let mut ends: FuturesUnordered<_> = ends.collect();
         tokio::select! {
             biased;
-            joined = self.head.wait_for_count("worker:*", of) => {
+            joined = self.head.wait_for_count("worker:*", of).into_future() => {
                 self.note_ports();
                 Ok(joined.map(drop)?)
             }

@@ -21,7 +21,7 @@ fn executors() -> [Runtime; 2] {
 /// Uses every kind of twin.
 fn use_all(head: &CommsManager) {
     head.blocking_wait_for("worker:0").unwrap();
-    head.blocking_wait_for_within("worker:0", Duration::from_secs(5)).unwrap();
+    head.wait_for("worker:0").deadline(Duration::from_secs(5)).blocking_wait().unwrap();
     assert_eq!(head.blocking_wait_for_count("worker:*", 1).unwrap(), ["worker:0"]);
     head.blocking_send("worker:0", "note", kwargs! { n: 7 }).unwrap();
     assert_eq!(head.blocking_send_recv::<Vec<u32>>("worker:0", "noted", ()).unwrap(), [7]);

@@ -85,9 +85,10 @@ async fn waits_may_be_dropped_at_each_await() {
     let net = network(Transport::Unix, 1).await;
     let head = &net.head;
     let works = async || head.wait_for("worker:0").await.unwrap();
-    at_each_await(|| head.wait_for("worker:0"), works).await;
-    at_each_await(|| head.wait_for_count("worker:*", 1), works).await;
-    at_each_await(|| head.wait_for_within("worker:9", Duration::from_millis(5)), works).await;
+    at_each_await(|| head.wait_for("worker:0").into_future(), works).await;
+    at_each_await(|| head.wait_for_count("worker:*", 1).into_future(), works).await;
+    let in_vain = || head.wait_for("worker:9").deadline(Duration::from_millis(5)).into_future();
+    at_each_await(in_vain, works).await;
     assert!(!drop_after(1, head.wait()).await);
     assert!(!drop_after(1, head.listen_async()).await);
     works().await;

@@ -30,7 +30,7 @@ async fn a_wait_is_woken_by_the_one_it_waits_for() {
         tokio::task::yield_now().await;
         CommsManager::start("worker:0", Methods::new(), joining(&net)).await.unwrap()
     };
-    let (waited, late) = tokio::join!(net.head.wait_for("worker:0"), late);
+    let (waited, late) = tokio::join!(net.head.wait_for("worker:0").into_future(), late);
     waited.unwrap();
     assert!(net.head.connected("worker:0") && net.head.shaken("worker:0"));
     net.head.wait_for("head").await.unwrap();
@@ -52,10 +52,13 @@ async fn a_count_is_waited_for_by_pattern() {
 async fn a_wait_that_is_too_long_says_who_is_there() {
     let net = network(Transport::Unix, 1).await;
     let limit = Duration::from_millis(20);
-    let error = net.head.wait_for_within("worker:7", limit).await.unwrap_err();
+    let error = net.head.wait_for("worker:7").deadline(limit).await.unwrap_err();
     assert!(matches!(&error, WaitError::Timeout { present, .. } if present.len() == 2), "{error}");
-    assert!(error.to_string().contains("worker:0"), "{error}");
-    net.head.wait_for_within("worker:0", limit).await.unwrap();
+    let there = "in the network are: monitor, worker:0";
+    assert_eq!(error.to_string(), format!("`worker:7` did not come within 0.020 s; {there}"));
+    let error = net.head.wait_for_count("worker:*", 9).deadline(limit).await.unwrap_err();
+    assert_eq!(error.to_string(), format!("9 of `worker:*` did not come within 0.020 s; {there}"));
+    net.head.wait_for("worker:0").deadline(limit).await.unwrap();
     assert!(matches!(net.head.wait_for("a b").await, Err(WaitError::InvalidUid(_))));
     net.stop().await;
 }
@@ -63,7 +66,7 @@ async fn a_wait_that_is_too_long_says_who_is_there() {
 #[tokio::test]
 async fn a_wait_ends_with_the_manager() {
     let net = network(Transport::Unix, 0).await;
-    let (waited, ()) = tokio::join!(net.head.wait_for("nobody"), net.head.stop());
+    let (waited, ()) = tokio::join!(net.head.wait_for("nobody").into_future(), net.head.stop());
     assert!(matches!(waited, Err(WaitError::Stopped)));
     net.stop().await;
 }

@@ -53,8 +53,7 @@ async fn a_stop_finishes_the_handlers_that_run() {
         let worker = worker.clone();
         async move { worker.stop().await }
     });
-    let mut stopped = std::pin::pin!(worker.wait_for("nobody"));
-    stopped.as_mut().await.unwrap_err();
+    worker.wait_for("nobody").await.unwrap_err();
     assert!(matches!(worker.send("monitor", "two", ()).await, Err(CallError::Stopped { .. })));
     gate.notify_one();
     assert_eq!(reply.await.unwrap(), 2);

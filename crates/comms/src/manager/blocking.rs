@@ -2,7 +2,6 @@
 
 use std::future::{Future, IntoFuture};
 use std::panic::catch_unwind;
-use std::time::Duration;
 
 use mosaic_proto::Uid;
 use serde::de::DeserializeOwned;
@@ -56,12 +55,6 @@ impl CommsManager {
         blocking_recv, recv() -> Result<(Uid, Message), RecvError>);
     twin!(/// As [`process_msg`](CommsManager::process_msg), waiting.
         blocking_process_msg, process_msg(message: Message) -> ());
-    twin!(/// As [`wait_for`](CommsManager::wait_for), waiting.
-        blocking_wait_for, wait_for(uid: &str) -> Result<(), WaitError>);
-    twin!(/// As [`wait_for_within`](CommsManager::wait_for_within), waiting.
-        blocking_wait_for_within, wait_for_within(uid: &str, limit: Duration) -> Result<(), WaitError>);
-    twin!(/// As [`wait_for_count`](CommsManager::wait_for_count), waiting.
-        blocking_wait_for_count, wait_for_count(pattern: &str, count: usize) -> Result<Vec<Uid>, WaitError>);
     twin!(/// As [`disconnect`](CommsManager::disconnect), waiting.
         blocking_disconnect, disconnect(uid: &str) -> ());
     twin!(/// As [`disconnect_send`](CommsManager::disconnect_send), waiting.
@@ -90,6 +83,34 @@ impl CommsManager {
         let executor =
             config.executor.clone().map_or_else(|| context.executor(), Ok).map_err(StartError::Context)?;
         block_on(&executor, "start", CommsManager::start(uid, runtime, config))
+    }
+
+    /// As [`wait_for`](CommsManager::wait_for), waiting.
+    ///
+    /// # Errors
+    /// As [`wait_for`](CommsManager::wait_for).
+    ///
+    /// # Panics
+    /// On a thread that runs async tasks.
+    #[track_caller]
+    pub fn blocking_wait_for(&self, uid: impl AsRef<str>) -> Result<(), WaitError> {
+        self.wait_for(uid).blocking_wait()
+    }
+
+    /// As [`wait_for_count`](CommsManager::wait_for_count), waiting.
+    ///
+    /// # Errors
+    /// As [`wait_for_count`](CommsManager::wait_for_count).
+    ///
+    /// # Panics
+    /// On a thread that runs async tasks.
+    #[track_caller]
+    pub fn blocking_wait_for_count(
+        &self,
+        pattern: impl Into<String>,
+        count: usize,
+    ) -> Result<Vec<Uid>, WaitError> {
+        self.wait_for_count(pattern, count).blocking_wait()
     }
 
     /// As [`send`](CommsManager::send), waiting.

@@ -48,7 +48,7 @@ pub use receive::Listening;
 pub use registered::ReplyId;
 pub use reply::Reply;
 pub use send::{SendMessage, SendRecv};
-pub use wait::Beat;
+pub use wait::{Beat, WaitFor};
 
 use self::membership::{Directory, Input};
 use self::receive::Intake;

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use mosaic_proto::link::{Execution, Outcome};
 use mosaic_proto::{Reason, Uid};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use super::CommsManager;
+use super::blocking::block_on;
 use crate::error::{CallError, WaitError};
 use crate::link::Write;
 
@@ -20,40 +22,74 @@ pub struct Beat {
     pub lag: Duration,
 }
 
+/// A wait for others. Awaiting it waits until they are in the network.
+#[must_use = "nobody is waited for until it is awaited"]
+pub struct WaitFor<R> {
+    comms: CommsManager,
+    /// Whom, for errors.
+    what: String,
+    found: Found<R>,
+    limit: Option<Duration>,
+}
+
+/// What was waited for, once it is there.
+type Found<R> = Box<dyn Fn(&CommsManager) -> Result<Option<R>, WaitError> + Send + Sync>;
+
 impl CommsManager {
     /// Waits until `uid` is in the network; for oneself, and for those who are there, it is done at once.
     ///
     /// # Errors
-    /// [`WaitError::Stopped`] if this manager stops meanwhile.
+    /// [`WaitError::Stopped`] if this manager stops meanwhile, [`WaitError::Timeout`] after a
+    /// [`deadline`](WaitFor::deadline).
     ///
     /// # Cancel safety
     /// Nothing is lost.
-    pub async fn wait_for(&self, uid: impl AsRef<str>) -> Result<(), WaitError> {
-        let uid = Uid::new(uid.as_ref())?;
-        self.wait_until(|| self.connected(&uid)).await
-    }
-
-    /// As [`wait_for`](CommsManager::wait_for), for a limited time.
     ///
-    /// # Errors
-    /// [`WaitError::Timeout`] says who is in the network instead.
-    pub async fn wait_for_within(&self, uid: impl AsRef<str>, limit: Duration) -> Result<(), WaitError> {
-        let deadline = Instant::now() + limit;
-        let what = uid.as_ref().to_owned();
-        let late = || WaitError::Timeout { what, after: limit, present: self.peers("*") };
-        timeout_at(deadline, self.wait_for(uid)).await.unwrap_or_else(|_| Err(late()))
+    /// # Example
+    /// ```
+    /// use std::time::Duration;
+    /// use mosaic_comms::{CommsManager, Config, Methods};
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let comms = CommsManager::start("monitor", Methods::new(), Config::default().address("127.0.0.1")).await?;
+    /// comms.wait_for("monitor").await?;
+    /// let error = comms.wait_for("worker:0").deadline(Duration::from_millis(20)).await.unwrap_err();
+    /// assert!(error.to_string().starts_with("`worker:0` did not come within 0.020 s"));
+    /// # comms.stop().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn wait_for(&self, uid: impl AsRef<str>) -> WaitFor<()> {
+        let wanted = uid.as_ref().to_owned();
+        let what = format!("`{wanted}`");
+        self.waiting(what, move |comms| {
+            let uid = Uid::new(&wanted)?;
+            Ok(comms.connected(&uid).then_some(()))
+        })
     }
 
     /// Waits until at least `count` others whose uids fit `pattern` are in the network, and returns them.
     ///
     /// # Errors
-    /// [`WaitError::Stopped`] if this manager stops meanwhile.
+    /// As [`wait_for`](CommsManager::wait_for).
     ///
     /// # Cancel safety
     /// Nothing is lost.
-    pub async fn wait_for_count(&self, pattern: &str, count: usize) -> Result<Vec<Uid>, WaitError> {
-        self.wait_until(|| self.peers(pattern).len() >= count).await?;
-        Ok(self.peers(pattern))
+    pub fn wait_for_count(&self, pattern: impl Into<String>, count: usize) -> WaitFor<Vec<Uid>> {
+        let pattern = pattern.into();
+        let what = format!("{count} of `{pattern}`");
+        self.waiting(what, move |comms| {
+            let peers = comms.peers(&pattern);
+            Ok((peers.len() >= count).then_some(peers))
+        })
+    }
+
+    fn waiting<R>(
+        &self,
+        what: String,
+        found: impl Fn(&CommsManager) -> Result<Option<R>, WaitError> + Send + Sync + 'static,
+    ) -> WaitFor<R> {
+        WaitFor { comms: self.clone(), what, found: Box::new(found), limit: None }
     }
 
     /// Sends a heart to `uid` and measures the time to its beat, which the peer's I/O thread sends whatever its handlers
@@ -90,13 +126,68 @@ impl CommsManager {
             Ok(_) | Err(_) => Err(gone(Reason::SessionLost)),
         }
     }
+}
 
-    async fn wait_until(&self, done: impl Fn() -> bool) -> Result<(), WaitError> {
+impl<R> WaitFor<R> {
+    /// Gives up after this long. None by default.
+    pub fn deadline(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    async fn wait(self) -> Result<R, WaitError> {
+        let Some(limit) = self.limit else { return self.comms.wait_until(&self.found).await };
+        let waited = timeout(limit, self.comms.wait_until(&self.found)).await;
+        waited.unwrap_or_else(|_| {
+            Err(WaitError::Timeout { what: self.what, after: limit, present: self.comms.peers("*") })
+        })
+    }
+}
+
+impl<R: Send + 'static> WaitFor<R> {
+    /// Waits on a thread that may block.
+    ///
+    /// # Errors
+    /// As [`CommsManager::wait_for`].
+    ///
+    /// # Panics
+    /// On a thread that runs async tasks.
+    #[track_caller]
+    pub fn blocking_wait(self) -> Result<R, WaitError> {
+        let executor = self.comms.shared.executor.clone();
+        block_on(&executor, "wait_for", self.wait())
+    }
+}
+
+impl<R: Send + 'static> IntoFuture for WaitFor<R> {
+    type Output = Result<R, WaitError>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.wait())
+    }
+}
+
+impl<R> std::fmt::Debug for WaitFor<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WaitFor")
+            .field("what", &self.what)
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CommsManager {
+    /// Waits until something is found, woken by whatever changes.
+    async fn wait_until<R>(
+        &self,
+        found: impl Fn(&CommsManager) -> Result<Option<R>, WaitError>,
+    ) -> Result<R, WaitError> {
         loop {
             let mut changed = std::pin::pin!(self.shared.changed.notified());
             changed.as_mut().enable();
-            if done() {
-                return Ok(());
+            if let Some(found) = found(self)? {
+                return Ok(found);
             }
             if self.shared.phase() >= super::Phase::Stopping {
                 return Err(WaitError::Stopped);

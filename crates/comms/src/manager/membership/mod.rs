@@ -183,7 +183,7 @@ impl Shared {
         let found = comms.send_recv::<Option<WirePlace>>(Uid::MONITOR, "who", &WireWho { uid: uid.clone() });
         let Ok(Some(place)) = found.express().await else { return false };
         let (Ok(uid), Some(place)) = (Uid::new(&uid), read_place(place)) else { return false };
-        let mut wait = std::pin::pin!(comms.wait_for(&uid));
+        let mut wait = std::pin::pin!(comms.wait_for(&uid).into_future());
         self.inform(Input::Learned { uid: uid.clone(), place });
         wait.as_mut().await.is_ok()
     }
