@@ -62,6 +62,11 @@ impl Liveness {
         std::mem::take(&mut self.suspected)
     }
 
+    /// Nothing has come for a while.
+    pub(crate) fn is_suspected(&self) -> bool {
+        self.suspected
+    }
+
     pub(crate) fn last_heard(&self) -> Time {
         self.last_heard
     }

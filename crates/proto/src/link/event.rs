@@ -1,6 +1,9 @@
 //! What a link has its driver do, what it tells, and what it counts.
 
+use std::ops::AddAssign;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 #[cfg(doc)]
 use super::Link;
@@ -86,6 +89,11 @@ pub enum Event<T, B: AsRef<[u8]>> {
         /// What the peer takes at most, in bytes.
         limit: u64,
     },
+    /// The peer has answered a heart.
+    Beat {
+        /// From the heart to the beat.
+        round_trip: Duration,
+    },
     /// The peer has been silent for a while.
     Suspected,
     /// Nothing has come from the peer for too long: pending calls have ended, the next message begins a new session.
@@ -127,14 +135,25 @@ pub enum Outcome<B: AsRef<[u8]>> {
     },
 }
 
-/// What was dropped, refused or repeated on a link, since it was made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What a link has carried, dropped and repeated since it was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[non_exhaustive]
 pub struct Counters {
     /// Messages given to connections, repetitions included.
     pub sent: u64,
     /// Messages received.
     pub received: u64,
+    /// Bytes that the system took, of messages and of the protocol itself.
+    pub bytes_sent: u64,
+    /// Bytes that came, of messages and of the protocol itself.
+    pub bytes_received: u64,
+    /// Calls that were made.
+    pub calls: u64,
+    /// Calls that the peer answered by an error.
+    pub errors: u64,
+    /// Calls whose deadline passed.
+    pub timed_out: u64,
     /// Messages written again after a cut.
     pub replayed: u64,
     /// Replies that nobody awaited any more.
@@ -147,6 +166,27 @@ pub struct Counters {
     pub stalled: u64,
     /// Connections that were attached.
     pub connections: u64,
+    /// Dials that failed; each is tried again while the peer is wanted.
+    pub failed_dials: u64,
+}
+
+impl AddAssign for Counters {
+    fn add_assign(&mut self, other: Counters) {
+        self.sent += other.sent;
+        self.received += other.received;
+        self.bytes_sent += other.bytes_sent;
+        self.bytes_received += other.bytes_received;
+        self.calls += other.calls;
+        self.errors += other.errors;
+        self.timed_out += other.timed_out;
+        self.replayed += other.replayed;
+        self.late_replies += other.late_replies;
+        self.dropped += other.dropped;
+        self.cancelled += other.cancelled;
+        self.stalled += other.stalled;
+        self.connections += other.connections;
+        self.failed_dials += other.failed_dials;
+    }
 }
 
 /// How many messages of one session and lane are where.

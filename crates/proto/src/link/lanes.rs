@@ -85,6 +85,8 @@ pub(super) struct LaneState<T> {
     unacked_bytes: u64,
     unacked_requests: usize,
     last_request: u64,
+    /// Bytes that earlier connections have written and read.
+    carried: [u64; 2],
     pub(super) received: u64,
     pub(super) told_received: u64,
     pub(super) untold_bytes: u64,
@@ -100,6 +102,7 @@ impl<T> LaneState<T> {
             unacked_bytes: 0,
             unacked_requests: 0,
             last_request: 0,
+            carried: [0; 2],
             received: 0,
             told_received: 0,
             untold_bytes: 0,
@@ -164,9 +167,26 @@ impl<T> LaneState<T> {
         self.connection = Some(Connection { id, dialled, since, polled: 0, written: 0, read: 0 });
     }
 
+    /// Forgets the connection, but for what it has carried.
+    pub(super) fn close(&mut self) -> Option<Connection> {
+        self.carried = self.carried();
+        self.connection.take()
+    }
+
+    /// Bytes that all connections of this lane have written and read.
+    pub(super) fn carried(&self) -> [u64; 2] {
+        let [written, read] = self.carried;
+        [written + self.bytes_written(), read + self.read()]
+    }
+
+    /// Messages that are not acknowledged.
+    pub(super) fn unacked(&self) -> usize {
+        self.queue.len()
+    }
+
     /// The connection is gone: notes which messages the system had taken whole.
     pub(super) fn detach(&mut self) {
-        let Some(connection) = self.connection.take() else { return };
+        let Some(connection) = self.close() else { return };
         for entry in self.queue.iter_mut().take(self.next) {
             let whole = entry.end.take().is_some_and(|end| end <= connection.written);
             entry.handed_over |= whole;
@@ -315,7 +335,7 @@ impl<T> LaneState<T> {
     pub(super) fn reset(&mut self) -> Vec<(Entry<T>, bool)> {
         let written = self.connection.as_ref().map_or(0, |connection| connection.written);
         let lost = std::mem::take(&mut self.queue);
-        *self = LaneState { connection: self.connection.take(), ..LaneState::new() };
+        *self = LaneState { connection: self.connection.take(), carried: self.carried, ..LaneState::new() };
         lost.into_iter()
             .map(|entry| {
                 let handed_over = Self::handed_over(&entry, written);

@@ -10,7 +10,7 @@
 //! events ([`Link::poll_event`]) and the next time-out ([`Link::poll_timeout`]). A link is with one *instance* of the
 //! peer: once it has ended, the next instance gets a new link. Themes: `ready` (handshake and dialling), `receive`
 //! (what comes in), `send` (admission, calls, their ends), `process` (what is known of the peer's), `stall` (whether it
-//! reads), `lanes`, `in_flight`, `credit`.
+//! reads), `view` (how it stands, for those who look), `lanes`, `in_flight`, `credit`.
 
 mod acknowledge;
 mod budget;
@@ -25,6 +25,7 @@ mod receive;
 mod send;
 mod stall;
 mod transmit;
+mod view;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -36,6 +37,7 @@ pub use ready::{Attached, DialFailure};
 pub use receive::Violation;
 pub use send::{Admission, Execution, Request};
 pub use transmit::Transmit;
+pub use view::{Condition, Load, Pulse};
 
 use self::commands::Commands;
 use self::credit::{Inflow, Outflow};
@@ -125,6 +127,7 @@ pub struct Link<T, B: AsRef<[u8]>> {
     leaving: Option<(Reason, [u64; 2])>,
     ack_due: Option<Time>,
     liveness: Liveness,
+    pulse: Pulse,
     process: Process,
     probes: Probes,
     events: VecDeque<Event<T, B>>,
@@ -162,6 +165,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             leaving: None,
             ack_due: None,
             liveness: Liveness::new(intervals),
+            pulse: Pulse::default(),
             process: Process::default(),
             probes: Probes::default(),
             events: VecDeque::new(),
@@ -210,11 +214,6 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         self.liveness.last_heard()
     }
 
-    /// What was counted on this link.
-    pub fn counters(&self) -> Counters {
-        self.counters
-    }
-
     /// How far a lane has come in this session.
     pub fn progress(&self, lane: Lane) -> Progress {
         self.lanes[lane.index()].progress()
@@ -252,6 +251,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
     pub fn handle_timeout(&mut self, now: Time) {
         while let Some((id, ticket)) = self.in_flight.pop_expired(now) {
             let execution = self.give_up(id);
+            self.counters.timed_out += 1;
             self.events.push_back(Event::Outcome { ticket, outcome: Outcome::Timeout(execution) });
         }
         if self.ack_due.is_some_and(|due| due <= now) {
@@ -319,7 +319,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         }
         self.fail_everything(reason);
         for lane in &mut self.lanes {
-            lane.connection = None;
+            lane.close();
         }
         for class in Class::ALL {
             let bytes = self.inflow[class.index()].reserved();
@@ -359,6 +359,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             return;
         }
         if lane == Lane::Control && !self.commands.is_empty() {
+            self.note_question(now);
             let mut encoded = std::mem::take(&mut self.encoded);
             self.encode_commands(&mut encoded);
             out.copy(&encoded);

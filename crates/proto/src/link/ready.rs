@@ -169,6 +169,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
     /// A dial of ours has failed.
     pub fn dial_failed(&mut self, now: Time, lane: Lane, failure: &DialFailure) {
         let Dial::UnderWay { attempt, refused, .. } = self.dials[lane.index()] else { return };
+        self.counters.failed_dials += 1;
         if let DialFailure::Answered(refusal) = failure {
             return self.dial_answered(now, lane, attempt, refusal);
         }
@@ -363,6 +364,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
     /// What may have been lost with the old connection is said again.
     fn greet_again(&mut self) {
         self.commands.renew();
+        self.forget_question();
         self.commands.heart = !self.pings.is_empty();
         self.asked_for_data = false;
         self.probes.forget_question();

@@ -110,7 +110,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
     pub fn beat_told(&mut self, now: Time) {
         if self.session().is_some() {
             self.liveness.heard(now);
-            self.handle_beat(Duration::ZERO);
+            self.handle_beat(now, Duration::ZERO);
         }
     }
 
@@ -139,7 +139,11 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
                 }
                 self.handle_request(now, session, id, credited && !express, incoming);
             }
-            Kind::Reply | Kind::Error => self.handle_reply(now, id, incoming),
+            Kind::Reply => self.handle_reply(now, id, incoming),
+            Kind::Error => {
+                self.counters.errors += 1;
+                self.handle_reply(now, id, incoming);
+            }
         }
         self.owe_acknowledgement(now);
         self.leave_if_complete();
@@ -186,10 +190,10 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             Command::Error(refusal) => return Err(Violation::Refused { refusal }),
             Command::Ready(_) => return Err(Violation::UnexpectedCommand { name: "READY", lane }),
             Command::Beat(beat) => {
-                self.handle_beat(beat.lag);
+                self.handle_beat(now, beat.lag);
                 self.handle_report(now, beat.read[Lane::Data.index()]);
             }
-            Command::Pong { .. } => self.handle_beat(Duration::ZERO),
+            Command::Pong { .. } => self.handle_beat(now, Duration::ZERO),
             Command::Unknown(_) => {}
             _ if self.foreign => {}
             Command::Ack(ack) => self.handle_ack(now, ack)?,
@@ -205,7 +209,8 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         Ok(())
     }
 
-    fn handle_beat(&mut self, lag: Duration) {
+    fn handle_beat(&mut self, now: Time, lag: Duration) {
+        self.note_answer(now, lag);
         for ticket in self.pings.drain(..) {
             self.events.push_back(Event::Outcome { ticket, outcome: Outcome::Beat(lag) });
         }

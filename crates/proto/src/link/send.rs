@@ -103,6 +103,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         self.next_id += 1;
         request.outgoing.set_id(id);
         if let Some(ticket) = request.reply {
+            self.counters.calls += 1;
             self.in_flight.insert(id, ticket, request.deadline);
         }
         let express = request.express && request.outgoing.cost() <= MAX_CONTROL_MESSAGE as u64;

@@ -73,6 +73,7 @@ pub struct Side {
     pub cancels: Vec<u64>,
     pub ups: Vec<bool>,
     pub downs: usize,
+    pub round_trips: Vec<Duration>,
     pub suspected: usize,
     pub unreachable: Vec<Reason>,
     pub verdict: Option<(Verdict, Reason)>,
@@ -117,6 +118,7 @@ impl Side {
             cancels: Vec::new(),
             ups: Vec::new(),
             downs: 0,
+            round_trips: Vec::new(),
             suspected: 0,
             unreachable: Vec::new(),
             verdict: None,
@@ -228,6 +230,7 @@ impl Side {
                 self.too_large_replies.push((cost, limit));
                 self.link.reply(now, session, request, reply_to(0, 8));
             }
+            Event::Beat { round_trip } => self.round_trips.push(round_trip),
             Event::Suspected => self.suspected += 1,
             Event::Unreachable(reason) => {
                 self.session_ended();
