@@ -3,6 +3,7 @@
 //! An array owns its elements or shares them with its clones, with the message that carries it, and with the pooled
 //! buffer that it was received in. How one becomes bytes of a message is in `array/wire.rs`; arithmetic is ndarray's.
 
+mod any;
 mod element;
 mod shape;
 mod storage;
@@ -13,6 +14,7 @@ use std::fmt;
 use bytes::Bytes;
 use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD, Dimension, IxDyn};
 
+pub use any::{AnyArray, ElementsError};
 pub use element::{Dtype, Element};
 pub use shape::{MAX_AXES, Order, ShapeError};
 use storage::Storage;

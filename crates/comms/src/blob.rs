@@ -30,6 +30,16 @@ impl Blob {
     pub fn into_bytes(self) -> Bytes {
         self.0
     }
+
+    /// The byte string that an extension of a body refers to.
+    pub(crate) fn resolve<E: de::Error>(arrived: &Arrived) -> Result<Blob, E> {
+        let index = match (arrived.kind, parse(&arrived.payload)) {
+            (EXT_BYTES, Some(index)) => index,
+            (kind, _) => return Err(E::custom(format_args!("extension {kind} is not a byte string"))),
+        };
+        let buffer = out_of_band::arrived(index).map_err(E::custom)?;
+        Ok(Blob(share(&buffer)))
+    }
 }
 
 impl From<Vec<u8>> for Blob {
@@ -102,15 +112,7 @@ impl<'de> Visitor<'de> for BlobVisitor {
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Blob, D::Error> {
-        let arrived = Arrived::deserialize(deserializer)?;
-        let index = match (arrived.kind, parse(&arrived.payload)) {
-            (EXT_BYTES, Some(index)) => index,
-            (kind, _) => {
-                return Err(de::Error::custom(format_args!("extension {kind} is not a byte string")));
-            }
-        };
-        let buffer = out_of_band::arrived(index).map_err(de::Error::custom)?;
-        Ok(Blob(share(&buffer)))
+        Blob::resolve(&Arrived::deserialize(deserializer)?)
     }
 
     fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Blob, E> {

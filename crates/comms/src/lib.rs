@@ -53,7 +53,8 @@
 //!   arguments, [`Reply`] for a result that is awaited later.
 //! - Objects inside a runtime: [`Objects`] to register them, [`CommsManager::cmd`] and [`CommsManager::cmd_recv`] to reach
 //!   those of others.
-//! - Large data: [`Array`] and [`Blob`], which travel without being copied.
+//! - Large data: [`Array`] and [`Blob`], which travel without being copied. [`Value`] is whatever a method takes or
+//!   returns, for tools that know its type only when they run.
 //! - Who is there: [`CommsManager::wait_for`], [`CommsManager::events`], [`CommsManager::topology`].
 //! - What can go wrong: [`CallError`], which says by [`CallError::execution`] whether a request has run, and
 //!   [`RemoteError`], an error of a handler elsewhere.
@@ -90,9 +91,10 @@ mod pool;
 mod runtime;
 mod transport;
 mod type_name;
+mod value;
 
 pub use args::{Args, ArgumentError};
-pub use array::{Array, Dtype, Element, MAX_AXES, Order, ShapeError};
+pub use array::{AnyArray, Array, Dtype, Element, ElementsError, MAX_AXES, Order, ShapeError};
 pub use blob::Blob;
 pub use config::{Config, ConfigError, Security, UnixSockets};
 pub use context::{Context, ContextBuilder};
@@ -189,6 +191,7 @@ pub use objects::{ObjectRef, Objects};
 pub use out_of_band::{EXT_ARRAY, EXT_BYTES};
 pub use pool::{ALIGNMENT, Buffer, DEFAULT_KEEP, Pool, Received};
 pub use runtime::{Call, Computation, HandlerResult, Handling, IntoRuntime, Methods, Runtime};
+pub use value::Value;
 
 /// What generated code needs, and nobody else.
 #[doc(hidden)]

@@ -124,8 +124,8 @@ pub trait Element: sealed::Sealed + Copy + PartialEq + fmt::Debug + Send + Sync 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("byte {at} is {byte}, which is no bool")]
 pub struct InvalidElement {
-    at: usize,
-    byte: u8,
+    pub(super) at: usize,
+    pub(super) byte: u8,
 }
 
 pub(crate) mod sealed {

@@ -15,7 +15,7 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use super::element::{Element, sealed::Sealed};
 use super::storage::Storage;
-use super::{Array, MAX_AXES, Order, shape};
+use super::{Array, Dtype, MAX_AXES, Order, shape};
 use crate::out_of_band::{self, Arrived, EXT_ARRAY, Extension};
 
 impl<T: Element> Serialize for Array<T> {
@@ -190,7 +190,12 @@ impl<'a> Reference<'a> {
         payload.is_empty().then_some(Reference { index, dtype, shape, order })
     }
 
-    fn resolve<T: Element>(self) -> Result<Array<T>, Unusable> {
+    /// The type of its elements.
+    pub(super) fn dtype(&self) -> Result<Dtype, Unusable> {
+        Dtype::from_name(self.dtype).ok_or_else(|| Unusable::Unknown { dtype: clip(self.dtype) })
+    }
+
+    pub(super) fn resolve<T: Element>(self) -> Result<Array<T>, Unusable> {
         if self.dtype != T::DTYPE.name() {
             return Err(WrongDtype::new::<T>(self.dtype, self.shape.slice()).into());
         }
@@ -223,7 +228,9 @@ fn malformed<E: de::Error>(payload: &[u8]) -> E {
 
 /// Why a reference does not become an array.
 #[derive(Debug, thiserror::Error)]
-enum Unusable {
+pub(crate) enum Unusable {
+    #[error("there are no arrays of `{dtype}`")]
+    Unknown { dtype: String },
     #[error(transparent)]
     Dtype(#[from] WrongDtype),
     #[error(transparent)]
@@ -237,7 +244,7 @@ enum Unusable {
 /// Another type of elements than was asked for.
 #[derive(Debug, thiserror::Error)]
 #[error("expected `Array<{asked}>`, found `{found} {shape:?}`")]
-struct WrongDtype {
+pub(crate) struct WrongDtype {
     asked: &'static str,
     found: String,
     shape: Vec<usize>,

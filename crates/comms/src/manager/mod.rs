@@ -4,6 +4,7 @@
 //! - in: `receive` (listening, or pulling messages oneself);
 //! - connections: `handshake`, `accept`, `dial`;
 //! - who is there: `membership`, `seek` (a monitor that is gone), `wait`;
+//! - `status` (what is counted here), `questions` (what runtimes tell each other of themselves);
 //! - `protocol` (what the loop calls, for those who carry its messages themselves), `registered` (replies by other ways);
 //! - `stop`, and `blocking` (the synchronous twins).
 
@@ -17,12 +18,14 @@ mod handshake;
 mod many;
 mod membership;
 mod protocol;
+mod questions;
 mod receive;
 mod registered;
 mod reply;
 mod secure;
 mod seek;
 mod send;
+mod status;
 mod stop;
 mod wait;
 
@@ -31,8 +34,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use mosaic_proto::link::{Event as LinkEvent, Settings, Verdict};
-use mosaic_proto::wire::Incoming;
-use mosaic_proto::{Instance, Reason, Session, Topology, Uid};
+use mosaic_proto::{Instance, Reason, Topology, Uid};
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, broadcast, mpsc, watch};
@@ -60,7 +62,6 @@ use crate::dispatch::Inbox;
 use crate::error::{RemoteError, StartError, UnknownPeer};
 use crate::events::{EVENTS_KEPT, Event, Events};
 use crate::link::Link;
-use crate::message::Message;
 use crate::objects::Objects;
 use crate::pool::Buffer;
 use crate::runtime::{IntoRuntime, Runtime};
@@ -341,14 +342,6 @@ impl CommsManager {
                 .map_or_else(|| broadcast::Sender::new(1).subscribe(), broadcast::Sender::subscribe),
         )
     }
-
-    /// One-way messages and replies that were dropped because their peer had left, and replies given to
-    /// [`Protocol::reply`] that nobody awaited.
-    pub fn dropped(&self) -> u64 {
-        let links = self.shared.links.read();
-        let on_links: u64 = links.values().map(|link| link.look(|machine| machine.counters().dropped)).sum();
-        self.shared.dropped.load(Ordering::Relaxed) + on_links
-    }
 }
 
 impl Shared {
@@ -473,28 +466,11 @@ impl Shared {
         self.inform(Input::LinkEnded { link: link.clone(), verdict, reason });
     }
 
-    /// A message has come over a link.
-    pub(crate) fn receive(self: &Arc<Self>, link: &Arc<Link>, incoming: Incoming<Buffer>, session: Session) {
-        let message = crate::message::arrival(link, incoming, session);
-        let envelope = message.envelope();
-        // The methods of objects have whatever names they like.
-        if envelope.command.is_none() && membership::is_protocol(envelope.method) {
-            message.origin.consumed(message.cost());
-            self.inform(Input::Protocol { link: link.clone(), message });
-        } else {
-            link.inbox.receive(self, message);
-        }
-    }
-
     /// A one-way message of `peer` failed here: it is told.
     pub(crate) fn report_failure(self: &Arc<Self>, peer: &Uid, error: &RemoteError) {
         if *peer == self.uid {
             return self.emit(Event::Failed { uid: peer.clone(), error: Box::new(error.clone()) });
         }
         draft::send_exception(self, peer, error);
-    }
-
-    fn send_to_self(self: &Arc<Self>, message: Message) {
-        self.own.receive(self, message);
     }
 }

@@ -1,4 +1,4 @@
-//! What comes in, from the program's side: the listening loop, or pulling messages oneself.
+//! What comes in: whom a message is for, and for the program's the listening loop, or pulling them oneself.
 
 use std::collections::VecDeque;
 use std::future::{Future, IntoFuture};
@@ -6,15 +6,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use mosaic_proto::Uid;
+use mosaic_proto::wire::Incoming;
+use mosaic_proto::{Session, Uid};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{CommsManager, Phase, Shared};
+use super::membership::Input;
+use super::{CommsManager, Phase, Shared, membership, questions};
 use crate::dispatch::{HELD, refuse, serve, serve_apart};
 use crate::error::RecvError;
-use crate::link::Write;
+use crate::link::{Link, Write};
 use crate::message::{Message, Origin};
+use crate::pool::Buffer;
 
 /// Messages until somebody listens, in the order in which they came. They are bounded by the windows of their links.
 #[derive(Debug, Default)]
@@ -151,5 +154,28 @@ impl Shared {
         if !kept {
             self.intake.arrived.notify_waiters();
         }
+    }
+
+    /// A message has come over a link.
+    pub(crate) fn receive(self: &Arc<Self>, link: &Arc<Link>, incoming: Incoming<Buffer>, session: Session) {
+        let message = crate::message::arrival(link, incoming, session);
+        let envelope = message.envelope();
+        // The methods of objects have whatever names they like.
+        if envelope.command.is_none() && membership::is_protocol(envelope.method) {
+            message.origin.consumed(message.cost());
+            self.inform(Input::Protocol { link: link.clone(), message });
+        } else if envelope.command.is_none() && questions::is_question(envelope.method) {
+            self.answer(message);
+        } else {
+            link.inbox.receive(self, message);
+        }
+    }
+
+    pub(super) fn send_to_self(self: &Arc<Self>, message: Message) {
+        let envelope = message.envelope();
+        if envelope.command.is_none() && questions::is_question(envelope.method) {
+            return self.answer(message);
+        }
+        self.own.receive(self, message);
     }
 }
