@@ -3,6 +3,7 @@
 
 mod commands;
 mod network;
+mod npy;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -33,6 +34,10 @@ enum Verb {
     Ls(commands::ls::Ls),
     /// Measures how long a runtime takes to answer
     Ping(commands::ping::Ping),
+    /// Tells what methods a runtime has, with their arguments
+    Methods(commands::methods::Methods),
+    /// Calls a method and prints its result as JSON
+    Call(commands::call::Call),
     /// Follows who joins, who is gone, and why, until it is interrupted
     Events(commands::events::Events),
     /// Stops a runtime in good order
@@ -69,6 +74,8 @@ fn run(place: &Where, verb: Verb) -> Result<(), Box<dyn Error>> {
         Verb::Monitor(monitor) => monitor.run(place),
         Verb::Ls(ls) => ls.run(place),
         Verb::Ping(ping) => ping.run(place),
+        Verb::Methods(methods) => methods.run(place),
+        Verb::Call(call) => call.run(place),
         Verb::Events(events) => events.run(place),
         Verb::Stop(stop) => stop.run(place),
         Verb::Keygen(keygen) => keygen.run(),
