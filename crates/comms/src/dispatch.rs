@@ -290,11 +290,7 @@ fn is_nested(message: &Message) -> bool {
 /// Answers a message for which there is no room, from the executor: whoever found none holds a lock.
 pub(crate) fn refuse(shared: &Arc<Shared>, message: &Message) {
     let mut caller = Caller::of(shared, message, Write::Pump);
-    shared.handlers.spawn_on(async move { caller.fail(overloaded()) }, &shared.executor);
-}
-
-fn overloaded() -> RemoteError {
-    RemoteError::new(RemoteError::OVERLOADED, "too many handlers run already")
+    shared.handlers.spawn_on(async move { caller.refuse() }, &shared.executor);
 }
 
 /// Serves an express message on the executor, without order. From now on its caller can cancel it.
@@ -325,7 +321,7 @@ async fn serve_with(shared: &Arc<Shared>, message: Message, mut caller: Caller, 
     }
     match permit {
         Ok(permit) => start(shared, message, caller, permit).await,
-        Err(()) => caller.fail(overloaded()),
+        Err(()) => caller.refuse(),
     }
 }
 

@@ -55,7 +55,8 @@
 //!   those of others.
 //! - Large data: [`Array`] and [`Blob`], which travel without being copied. [`Value`] is whatever a method takes or
 //!   returns, for tools that know its type only when they run.
-//! - Who is there: [`CommsManager::wait_for`], [`CommsManager::events`], [`CommsManager::topology`].
+//! - Who is there: [`CommsManager::wait_for`], [`CommsManager::events`], [`CommsManager::topology`]; how it stands:
+//!   [`CommsManager::status`], [`CommsManager::link_state`].
 //! - What can go wrong: [`CallError`], which says by [`CallError::execution`] whether a request has run, and
 //!   [`RemoteError`], an error of a handler elsewhere.
 //!
@@ -89,6 +90,7 @@ mod objects;
 mod out_of_band;
 mod pool;
 mod runtime;
+mod status;
 mod transport;
 mod type_name;
 mod value;
@@ -183,7 +185,7 @@ pub use method::{Argument, Method};
 /// ```
 pub use mosaic_macros::runtime;
 pub use mosaic_proto::limits::Limits;
-pub use mosaic_proto::link::Execution;
+pub use mosaic_proto::link::{Counters, Execution};
 pub use mosaic_proto::membership::Notify;
 pub use mosaic_proto::{Instance, InvalidUid, Place, Reason, Topology, Uid};
 pub use msgpack::Malformed;
@@ -191,6 +193,8 @@ pub use objects::{ObjectRef, Objects};
 pub use out_of_band::{EXT_ARRAY, EXT_BYTES};
 pub use pool::{ALIGNMENT, Buffer, DEFAULT_KEEP, Pool, Received};
 pub use runtime::{Call, Computation, HandlerResult, Handling, IntoRuntime, Methods, Runtime};
+pub use status::{LinkCondition, LinkRecord, LinkState, RecordEntry, Status};
+pub use transport::unix::socket_folder;
 pub use value::Value;
 
 /// What generated code needs, and nobody else.

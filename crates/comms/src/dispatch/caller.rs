@@ -1,6 +1,7 @@
 //! The one who waits for the outcome of a request: gets its reply, may give it up, and is never left waiting.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use mosaic_proto::Uid;
 use mosaic_proto::wire::Kind;
@@ -110,6 +111,12 @@ impl Caller {
                 self.fail(*error);
             }
         }
+    }
+
+    /// There is no room for another handler.
+    pub(super) fn refuse(&mut self) {
+        self.shared.tally.refused.fetch_add(1, Ordering::Relaxed);
+        self.fail(RemoteError::new(RemoteError::OVERLOADED, "too many handlers run already"));
     }
 
     pub(super) fn fail(&mut self, mut error: RemoteError) {

@@ -13,6 +13,7 @@ use crate::pool::Buffer;
 
 impl Link {
     pub(super) fn act(self: &Arc<Self>, event: Event<Ticket, Buffer>) {
+        self.record_event(&event);
         match event {
             Event::Outcome { ticket, outcome } => {
                 // Nobody may wait any more: the future was dropped in this very moment.
@@ -31,6 +32,7 @@ impl Link {
             Event::ReplyTooLarge { request, session, cost, limit } => {
                 crate::message::refuse_reply(self, session, request, cost, limit);
             }
+            Event::Beat { .. } => {}
             lifecycle => {
                 debug!(peer = %self.peer, event = ?lifecycle, "link");
                 self.changed.notify_waiters();

@@ -12,6 +12,7 @@
 mod events;
 mod process;
 mod pump;
+mod recorder;
 mod write;
 
 use std::collections::HashMap;
@@ -35,6 +36,7 @@ use tokio_util::task::TaskTracker;
 
 use self::process::Watch;
 use self::pump::Pump;
+use self::recorder::{Happening, NOTEWORTHY_LAG, Recorder};
 use crate::connection::Opening;
 use crate::context::Context;
 use crate::dispatch::Inbox;
@@ -71,6 +73,7 @@ pub(crate) struct Link {
     pub(crate) over: CancellationToken,
     /// The handlers that the peer may cancel, by the ids of their requests.
     pub(crate) running: Mutex<HashMap<u64, CancellationToken>>,
+    recorder: Mutex<Recorder>,
 }
 
 #[derive(Debug)]
@@ -147,6 +150,7 @@ impl Link {
             inbox: Inbox::default(),
             over: CancellationToken::new(),
             running: Mutex::default(),
+            recorder: Mutex::default(),
         });
         link.tasks.spawn_on(link.clone().keep_time(), &link.io);
         link
@@ -258,10 +262,17 @@ impl Link {
                 biased;
                 () = self.over.cancelled() => return,
                 () = self.due_changed.notified() => {}
-                () = timer => self.run(Write::Now, |machine, now| {
-                    machine.set_lag(due.map_or(Duration::ZERO, |due| now - due));
-                    machine.handle_timeout(now);
-                }),
+                () = timer => {
+                    let lag = self.run(Write::Now, |machine, now| {
+                        let lag = due.map_or(Duration::ZERO, |due| now - due);
+                        machine.set_lag(lag);
+                        machine.handle_timeout(now);
+                        lag
+                    });
+                    if lag >= NOTEWORTHY_LAG {
+                        self.record(Happening::Late(lag));
+                    }
+                }
             }
         }
     }
@@ -281,6 +292,8 @@ impl Link {
     }
 
     pub(crate) fn dial_failed(self: &Arc<Self>, lane: Lane, failure: &DialFailure) {
+        let attempts = self.state.lock().attempts.clone();
+        self.record(Happening::DialFailed { lane, failure: failure.clone(), attempts });
         self.run(Write::Now, |machine, now| machine.dial_failed(now, lane, failure));
     }
 
@@ -318,6 +331,7 @@ impl Link {
         if let Some((_, stream)) = old {
             stream.close();
         }
+        self.record(Happening::Connected { lane, transport: opening.stream.name() });
         self.tasks.spawn_on(Pump::new(self.clone(), lane, connection, opening).run(), &self.io);
     }
 
@@ -339,6 +353,11 @@ impl Link {
     pub(crate) fn is_authenticated(&self) -> bool {
         let trust = self.state.lock().lanes.each_ref().map(|io| io.trust);
         trust[Lane::Control.index()].is_some() && !trust.contains(&Some(Trust::Anyone))
+    }
+
+    /// The transports of its lanes, where they are connected.
+    pub(crate) fn transports(&self) -> [Option<&'static str>; 2] {
+        self.state.lock().lanes.each_ref().map(|io| io.current.as_ref().map(|(_, stream)| stream.name()))
     }
 
     fn has_connections(&self) -> bool {

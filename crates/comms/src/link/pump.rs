@@ -10,6 +10,7 @@ use mosaic_proto::link::ConnectionId;
 use mosaic_proto::wire::{Item, Lane, Receiver};
 use tracing::debug;
 
+use super::recorder::Happening;
 use super::{Link, Write};
 use crate::connection::{Opening, PoolBuffers};
 use crate::pool::Buffer;
@@ -55,6 +56,7 @@ impl Pump {
         };
         if let Some(end) = end {
             debug!(peer = %self.link.peer, lane = ?self.lane, why = %end, "connection ended");
+            self.link.record(Happening::Closed { lane: self.lane, why: end });
         }
         self.stream.close();
         self.link.detach(self.lane, self.connection);

@@ -141,7 +141,7 @@ impl Draft {
             Route::Link(link) => link,
             Route::Own => return self.send_to_self(args, None).map(drop),
             Route::Departed(_) => {
-                self.shared().dropped.fetch_add(1, Ordering::Relaxed);
+                self.shared().tally.dropped.fetch_add(1, Ordering::Relaxed);
                 return Ok(());
             }
             Route::Unknown => return Err(self.unknown()),
@@ -152,7 +152,7 @@ impl Draft {
             Ok(Admission::Accepted(_)) => Ok(()),
             Ok(Admission::Waiting(id)) => self.accepted(&link, id).await,
             Err(_) => {
-                self.shared().dropped.fetch_add(1, Ordering::Relaxed);
+                self.shared().tally.dropped.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }
         }
@@ -247,7 +247,7 @@ impl Draft {
                 return Ok(self.send_to_self(copy, None).map(drop)?);
             }
             Some(Route::Departed(_)) => {
-                self.shared().dropped.fetch_add(1, Ordering::Relaxed);
+                self.shared().tally.dropped.fetch_add(1, Ordering::Relaxed);
                 return Ok(());
             }
             Some(Route::Unknown) | None => return Err(self.unknown().into()),

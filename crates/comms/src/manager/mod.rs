@@ -30,7 +30,7 @@ mod stop;
 mod wait;
 
 use std::collections::hash_map::{Entry, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, Weak};
 
 use mosaic_proto::link::{Event as LinkEvent, Settings, Verdict};
@@ -55,6 +55,7 @@ pub use wait::{Beat, WaitFor};
 use self::membership::{Directory, Input};
 use self::receive::Intake;
 use self::registered::Registered;
+use self::status::Tally;
 use crate::config::Config;
 use crate::context::Context;
 use crate::credential::Keyring;
@@ -158,7 +159,7 @@ pub(crate) struct Shared {
     /// Taken out by the stop, which ends everybody's stream.
     events: Mutex<Option<broadcast::Sender<Event>>>,
     own: Inbox,
-    dropped: AtomicU64,
+    pub(crate) tally: Tally,
     keyring: Keyring,
     /// Held by the one who looks for the credential.
     keyring_turn: tokio::sync::Mutex<()>,
@@ -227,7 +228,7 @@ impl CommsManager {
             unstarted_membership: Mutex::new(Some(inputs)),
             events: Mutex::new(Some(broadcast::Sender::new(EVENTS_KEPT))),
             own: Inbox::default(),
-            dropped: AtomicU64::new(0),
+            tally: Tally::default(),
             keyring: Keyring::default(),
             keyring_turn: tokio::sync::Mutex::default(),
             guard: OnceLock::new(),
@@ -457,7 +458,7 @@ impl Shared {
         {
             entry.remove();
         }
-        self.dropped.fetch_add(link.look(|machine| machine.counters().dropped), Ordering::Relaxed);
+        self.tally.take(link);
         link.inbox.close();
         link.finish();
         if matches!(reason, Reason::Exited { .. }) {

@@ -1,5 +1,6 @@
-//! What runtimes may ask each other about themselves: [`CommsManager::methods_of`]. The questions belong to the protocol:
-//! they never reach the program, and have no order with its messages.
+//! What runtimes may ask each other about themselves: [`CommsManager::methods_of`], [`CommsManager::status_of`],
+//! [`CommsManager::records_of`]. The questions belong to the protocol: they never reach the program, and have no order with
+//! its messages.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -15,12 +16,19 @@ use crate::link::Write;
 use crate::message::Message;
 use crate::method::Method;
 use crate::objects::ObjectRef;
+use crate::status::{LinkRecord, Status};
 
 /// What the names of all questions begin with. No method of Rust or Python can be called so.
 const PREFIX: &str = "mosaic.";
 
 /// Asks for the methods of a runtime, or of an object in it.
 const METHODS: &str = "mosaic.methods";
+
+/// Asks how a runtime stands.
+const STATUS: &str = "mosaic.status";
+
+/// Asks for the last events of a runtime's links.
+const RECORDS: &str = "mosaic.records";
 
 /// Whose methods are asked for.
 #[derive(Serialize, Deserialize)]
@@ -73,14 +81,42 @@ impl CommsManager {
         let object = Some((object.kind().to_owned(), object.uid().to_owned()));
         self.send_recv(uid, METHODS, &OfObject { object }).express()
     }
+
+    /// Asks a runtime how it stands, as it would say itself by [`status`](CommsManager::status). Its I/O thread answers,
+    /// whatever its handlers do.
+    ///
+    /// # Errors
+    /// As [`methods_of`](CommsManager::methods_of).
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub fn status_of(&self, uid: impl AsRef<str>) -> SendRecv<Status> {
+        self.send_recv(uid, STATUS, ()).express()
+    }
+
+    /// Asks a runtime for the last events of its links, as it would say itself by [`records`](CommsManager::records). Its
+    /// I/O thread answers, whatever its handlers do.
+    ///
+    /// # Errors
+    /// As [`methods_of`](CommsManager::methods_of).
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub fn records_of(&self, uid: impl AsRef<str>) -> SendRecv<Vec<LinkRecord>> {
+        self.send_recv(uid, RECORDS, ()).express()
+    }
 }
 
 impl Shared {
-    /// Answers a question, where user code may run if it takes some.
+    /// Answers a question; where that takes the user's code, on the executor.
     pub(super) fn answer(self: &Arc<Self>, message: Message) {
         message.origin.consumed(message.cost());
         let shared = self.clone();
-        self.handlers.spawn_on(async move { shared.answer_here(message) }, &self.executor);
+        if message.envelope().method == METHODS {
+            self.handlers.spawn_on(async move { shared.answer_here(message) }, &self.executor);
+        } else {
+            self.tasks.spawn_on(async move { shared.answer_here(message) }, &self.io);
+        }
     }
 
     fn answer_here(&self, message: Message) {
@@ -102,21 +138,30 @@ impl Shared {
     }
 
     fn answer_to(&self, question: &str, message: Message) -> Result<Encoded, Box<RemoteError>> {
-        if question != METHODS {
-            let text = format!("there is no question `{question}` here; perhaps the asking library is newer");
-            return Err(Box::new(RemoteError::new(RemoteError::UNKNOWN_METHOD, text)));
-        }
+        let answer = match question {
+            METHODS => encode_value(&self.methods_asked_for(message)?),
+            STATUS => encode_value(&self.status()),
+            RECORDS => encode_value(&self.records()),
+            _ => {
+                let text =
+                    format!("there is no question `{question}` here; perhaps the asking library is newer");
+                return Err(Box::new(RemoteError::new(RemoteError::UNKNOWN_METHOD, text)));
+            }
+        };
+        answer.map_err(|error| HandlerError::from(error).0)
+    }
+
+    fn methods_asked_for(&self, message: Message) -> Result<Vec<Method>, Box<RemoteError>> {
         let asked = message.into_args().and_then(|args| args.deserialize()).map_err(|error| {
             let mut error = HandlerError::from(error).0;
             RemoteError::ARGUMENT.clone_into(&mut error.kind);
             error
         })?;
-        let methods = match asked {
-            OfObject { object: None } => self.runtime.methods(),
+        match asked {
+            OfObject { object: None } => Ok(self.runtime.methods()),
             OfObject { object: Some((kind, uid)) } => {
-                self.objects.find(Target { kind: &kind, uid: &uid })?.methods()
+                Ok(self.objects.find(Target { kind: &kind, uid: &uid })?.methods())
             }
-        };
-        encode_value(&methods).map_err(|error| HandlerError::from(error).0)
+        }
     }
 }

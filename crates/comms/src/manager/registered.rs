@@ -131,7 +131,7 @@ impl Protocol {
         let waiting = shared.registered.take(sender, id);
         let heard = waiting.is_some_and(|waiting| waiting.send(Ending::Reply(outcome)).is_ok());
         if !heard {
-            shared.dropped.fetch_add(1, Ordering::Relaxed);
+            shared.tally.dropped.fetch_add(1, Ordering::Relaxed);
         }
         heard
     }

@@ -142,6 +142,10 @@ impl Stream for Memory {
         self.outgoing.finish();
     }
 
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
     fn trust(&self) -> Trust {
         Trust::SameUser
     }

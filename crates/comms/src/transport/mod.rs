@@ -58,6 +58,9 @@ pub(crate) trait Stream: Send + Sync + fmt::Debug {
     /// Ends our direction only: the peer reads what was written, then the end.
     fn finish(&self);
 
+    /// What kind of transport it is, for people.
+    fn name(&self) -> &'static str;
+
     /// Who is at the other end.
     fn trust(&self) -> Trust;
 

@@ -77,6 +77,10 @@ impl Stream for Tcp {
         let _ = rustix::net::shutdown(&self.0, Shutdown::Write);
     }
 
+    fn name(&self) -> &'static str {
+        "tcp"
+    }
+
     fn trust(&self) -> Trust {
         Trust::Anyone
     }

@@ -201,6 +201,10 @@ impl Stream for Tls {
         self.carrier.finish();
     }
 
+    fn name(&self) -> &'static str {
+        "tls"
+    }
+
     fn trust(&self) -> Trust {
         Trust::Job
     }

@@ -64,11 +64,12 @@ pub(crate) fn release_all() {
 
 /// Where the runtime that listens on this TCP port of this host has its Unix socket.
 pub(crate) fn socket_path(port: u16) -> PathBuf {
-    folder().join(format!("{port}.sock"))
+    socket_folder().join(format!("{port}.sock"))
 }
 
-/// `$XDG_RUNTIME_DIR/mosaic` or `/tmp/mosaic-<user id>`.
-fn folder() -> PathBuf {
+/// Where the Unix sockets of this user's runtimes are on this host: `$XDG_RUNTIME_DIR/mosaic`, or `/tmp/mosaic-` and the
+/// user id. The folder must be its user's alone; else runtimes meet over TCP.
+pub fn socket_folder() -> PathBuf {
     match std::env::var_os("XDG_RUNTIME_DIR") {
         Some(folder) if !folder.is_empty() => Path::new(&folder).join("mosaic"),
         _ => PathBuf::from(format!("/tmp/mosaic-{}", own_user())),
@@ -84,7 +85,7 @@ fn own_user() -> u32 {
 /// # Errors
 /// `AddrInUse` if someone listens there: a runtime with the same port at another address of this host.
 pub(crate) fn bind(port: u16) -> io::Result<BoundUnix> {
-    let folder = folder();
+    let folder = socket_folder();
     make_private(&folder)?;
     let path = socket_path(port);
     let _lock = lock(&folder)?;
@@ -98,7 +99,7 @@ pub(crate) fn bind(port: u16) -> io::Result<BoundUnix> {
 
 /// Removes the file of a runtime that has been killed: nobody listens there. Whoever finds that out, cleans up.
 pub(crate) fn sweep(port: u16) {
-    if let Ok(_lock) = lock(&folder()) {
+    if let Ok(_lock) = lock(&socket_folder()) {
         // Whoever comes next tries again.
         let _ = remove_if_stale(&socket_path(port));
     }
@@ -196,6 +197,10 @@ impl Stream for Unix {
 
     fn finish(&self) {
         let _ = rustix::net::shutdown(&self.0, Shutdown::Write);
+    }
+
+    fn name(&self) -> &'static str {
+        "unix"
     }
 
     fn trust(&self) -> Trust {
