@@ -4,10 +4,12 @@
 mod commands;
 mod network;
 mod npy;
+mod table;
 
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
@@ -48,7 +50,7 @@ enum Verb {
     #[command(subcommand)]
     Key(commands::key::Key),
     /// Says what there is to join a network from here, and what to do about what is missing
-    Doctor,
+    Doctor(commands::doctor::Doctor),
     /// Prints the completions for a shell
     Completions {
         /// Which shell
@@ -80,7 +82,7 @@ fn run(place: &Where, verb: Verb) -> Result<(), Box<dyn Error>> {
         Verb::Stop(stop) => stop.run(place),
         Verb::Keygen(keygen) => keygen.run(),
         Verb::Key(key) => key.run(place),
-        Verb::Doctor => commands::doctor::run(place),
+        Verb::Doctor(doctor) => doctor.run(place),
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "mosaic", &mut std::io::stdout());
             Ok(())
@@ -101,6 +103,13 @@ fn told(error: &dyn Error) -> String {
         next = cause.source();
     }
     text
+}
+
+/// A time-out as it is given.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| *seconds > 0.0);
+    let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    duration.ok_or_else(|| "it is no number of seconds above 0, as in 2.5".to_owned())
 }
 
 /// Where a file is looked for that the user did not name.

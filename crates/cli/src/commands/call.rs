@@ -10,7 +10,7 @@ use mosaic_comms::{AnyArray, Kwargs, ObjectRef, Value};
 use serde_json::{Value as Json, json};
 
 use crate::network::Where;
-use crate::npy;
+use crate::{npy, seconds};
 
 /// Elements of an array that are printed at most; `--out` keeps more.
 const SHOWN: usize = 64;
@@ -87,12 +87,6 @@ fn argument(text: &str) -> Result<(String, Value), String> {
         })?,
     };
     Ok((name.to_owned(), value))
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().filter(|seconds| *seconds > 0.0);
-    let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    duration.ok_or_else(|| "it is no number of seconds above 0, as in 2.5".to_owned())
 }
 
 fn save(path: &Path, array: &AnyArray) -> Result<(), Box<dyn Error>> {
