@@ -36,10 +36,11 @@ use picture::Picture;
 use ring::TRANSDUCERS;
 use solver::Config;
 use survey::Survey;
+use worker::Worker;
 
 fn main() -> ExitCode {
     // In the process of a worker, this is all that runs.
-    let worker = local::worker(|_uid| worker::methods()).map_err(Into::into);
+    let worker = local::worker(|_uid| Worker::default()).map_err(Into::into);
     match worker.and_then(|()| run(Arguments::parse())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

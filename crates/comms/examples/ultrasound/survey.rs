@@ -2,21 +2,20 @@
 //! worker is lost goes to another one.
 
 use std::collections::VecDeque;
-use std::future::{Future, IntoFuture};
+use std::future::Future;
 use std::time::Instant;
 
 use futures_util::StreamExt;
-use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use mosaic_comms::local::{self, Network};
-use mosaic_comms::{Array, CallError, CommsManager, Methods, Uid, kwargs};
+use mosaic_comms::{Array, Call, CallError, CommsManager, Uid};
 use tokio::sync::mpsc;
 
 use crate::model::Model;
 use crate::ring::{TRANSDUCERS, transducer_of};
 use crate::solver::{Config, Traces};
 use crate::table::WorkerReport;
-use crate::worker::Shot;
+use crate::worker::{Shot, WorkerProxy};
 
 /// Calls to each worker by which the round trip is measured.
 const PINGS: usize = 31;
@@ -54,8 +53,8 @@ impl Survey<'_> {
     /// # Errors
     /// Workers that don't start, are all lost, or find a shot impossible.
     pub(crate) async fn run(&self, mut progress: impl FnMut()) -> Result<Outcome, SurveyError> {
-        let (start, mut started) = mpsc::channel(1);
-        let network = Network::builder().workers(self.workers).head(head(start)).start().await?;
+        let (begun, mut started) = mpsc::channel(1);
+        let network = Network::builder().workers(self.workers).head(Head { begun }).start().await?;
         let mut crew = Crew::new(self, &network);
         crew.prepare().await?;
         crew.ping().await;
@@ -81,13 +80,18 @@ impl Survey<'_> {
     }
 }
 
-/// What the workers call: `started()`, when they begin a shot.
-fn head(start: mpsc::Sender<Uid>) -> Methods {
-    Methods::new().method("started", move |_args, call| {
+/// What the workers call.
+pub(crate) struct Head {
+    begun: mpsc::Sender<Uid>,
+}
+
+#[mosaic_comms::runtime]
+impl Head {
+    /// The caller begins a shot.
+    pub async fn started(&self, call: &Call) {
         // Only the first is of interest, and only until it has been heard.
-        let _ = start.try_send(call.sender().clone());
-        async { Ok(()) }
-    })
+        let _ = self.begun.try_send(call.sender().clone());
+    }
 }
 
 /// The workers, and how far they have come.
@@ -123,14 +127,18 @@ impl<'a> Crew<'a> {
         }
     }
 
+    fn proxy(&self, worker: usize) -> WorkerProxy {
+        WorkerProxy::new(self.head, &self.workers[worker])
+    }
+
     /// Sends the map to all workers at the same time.
     async fn prepare(&mut self) -> Result<(), SurveyError> {
         let speed = Array::from(self.survey.model.speed().clone());
-        let calls = self.workers.iter().map(|uid| {
-            let args = kwargs! { speed: &speed, config: self.survey.config };
-            self.head.send_recv::<()>(uid, "prepare", args).into_future()
-        });
-        for (worker, prepared) in join_all(calls).await.into_iter().enumerate() {
+        let call = self.proxy(0).prepare(speed.clone(), self.survey.config.clone());
+        let mut answers = call.to_all(&self.workers).map_err(CallError::from)?;
+        while let Some((uid, prepared)) = answers.next().await {
+            let called = self.workers.iter().position(|one| *one == uid);
+            let worker = called.expect("whoever answers was called");
             match prepared {
                 Ok(()) => {
                     self.reports[worker].bytes_in += size_of_val(speed.as_slice()) as u64;
@@ -148,7 +156,7 @@ impl<'a> Crew<'a> {
             for _ in 0..PINGS {
                 let start = Instant::now();
                 // A worker that is lost here is found lost at its shot.
-                if self.head.send_recv::<()>(&self.workers[worker], "ping", ()).await.is_ok() {
+                if self.proxy(worker).ping().await.is_ok() {
                     self.reports[worker].round_trips.push(start.elapsed());
                 }
             }
@@ -168,7 +176,7 @@ impl<'a> Crew<'a> {
         };
         let source = transducer_of(shot, self.survey.shots, TRANSDUCERS);
         self.reports[worker].bytes_in += size_of_val(&source) as u64;
-        let call = self.head.send_recv(&self.workers[worker], "shoot", kwargs! { source: source });
+        let call = self.proxy(worker).shoot(source);
         Some(async move { (worker, shot, call.await) })
     }
 
