@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use crate::decode::{DecodeError, decode, shared, wrong};
+use crate::decode::{DecodeError, Undecoded, decode, shared, wrong};
 use crate::encode::Cause;
 use crate::msgpack;
 use crate::out_of_band::Buffers;
@@ -151,6 +152,16 @@ impl Args {
         }
     }
 
+    /// Gives the arguments as they came.
+    pub fn into_undecoded(mut self) -> Undecoded {
+        let nothing = || Arc::new(Received::Shared(Bytes::new()));
+        // They are shared by the values that were decoded before; those keep what they refer to.
+        let slots = Arc::get_mut(&mut self.buffers).unwrap_or_default();
+        let taken = slots.iter_mut().map(|slot| std::mem::replace(slot, nothing()));
+        let buffers = taken.map(|buffer| Arc::try_unwrap(buffer).unwrap_or_else(copied)).collect();
+        Undecoded { body: self.body, buffers }
+    }
+
     /// Returns the names of the arguments in the order in which they were given.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().map(|entry| self.name(entry))
@@ -196,6 +207,11 @@ impl fmt::Debug for Args {
 const FEW: usize = 8;
 
 /// Checks that no name comes twice. Sorting many bounds the work that a peer can cause.
+/// What others still refer to.
+fn copied(shared: Arc<Received>) -> Received {
+    Received::Shared(Bytes::copy_from_slice((*shared).as_ref()))
+}
+
 fn unique(entries: &[(&str, &[u8])]) -> Result<(), DecodeError> {
     let twice = if entries.len() <= FEW {
         let earlier = |index: usize| entries[..index].iter().any(|(name, _)| *name == entries[index].0);

@@ -12,6 +12,7 @@ use tokio::runtime::{Builder, Handle, Runtime as Executor};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::descriptors::{self, Mark};
 use crate::link::Link;
 use crate::pool::{DEFAULT_KEEP, Pool};
 use crate::transport::tls::Door;
@@ -171,7 +172,7 @@ impl Context {
     /// ```
     pub fn simulated(seed: u64) -> Context {
         let network = Arc::new(simulated::Network::new(seed));
-        let io = vec![IoThread { handle: Handle::current(), stop: None }];
+        let io = vec![IoThread { handle: Handle::current(), mark: None, stop: None }];
         Context(Arc::new(Inner::new(Context::builder().budget(1 << 30), io, Some(network), seed)))
     }
 
@@ -259,6 +260,24 @@ impl Context {
         self.0.io[next % self.0.io.len()].handle.clone()
     }
 
+    /// An I/O thread as an executor, for runtimes that only pass on what they are asked, as bindings to other languages
+    /// do: it saves the way over another thread. What takes time there delays every link.
+    pub fn io_executor(&self) -> Handle {
+        self.next_io()
+    }
+
+    /// The descriptors that it has open: those of its reactors, and of every connection, listener and process that it
+    /// watches. A forked child closes them, by `close` and nothing else, and leaves the context, which is its parent's,
+    /// alone.
+    ///
+    /// # Errors
+    /// What the system says if `/proc` can't be read.
+    pub fn descriptors(&self) -> std::io::Result<Vec<std::os::fd::RawFd>> {
+        let io = self.0.io.iter().filter_map(|thread| thread.mark.as_ref());
+        let marks = io.chain(self.0.executor.get().map(|own| &own.mark));
+        descriptors::of_reactors(marks)
+    }
+
     /// The executor for programs that have none; in a simulation, the one there is.
     pub(crate) fn executor(&self) -> std::io::Result<Handle> {
         if self.0.network.is_some() {
@@ -268,7 +287,9 @@ impl Context {
             return Ok(executor.handle());
         }
         let executor = Builder::new_multi_thread().thread_name("mosaic-executor").enable_all().build()?;
-        Ok(self.0.executor.get_or_init(|| OwnExecutor(Some(executor))).handle())
+        let mark = Mark::new(executor.handle())?;
+        let own = OwnExecutor { executor: Some(executor), mark };
+        Ok(self.0.executor.get_or_init(|| own).handle())
     }
 }
 
@@ -276,6 +297,8 @@ impl Context {
 #[derive(Debug)]
 struct IoThread {
     handle: Handle,
+    /// A simulated one has none.
+    mark: Option<Mark>,
     stop: Option<oneshot::Sender<()>>,
 }
 
@@ -292,7 +315,7 @@ impl IoThread {
             // The sender is dropped with the context: that too is the end.
             let _ = reactor.block_on(stopped);
         })?;
-        Ok(IoThread { handle, stop: Some(stop) })
+        Ok(IoThread { mark: Some(Mark::new(&handle)?), handle, stop: Some(stop) })
     }
 }
 
@@ -307,17 +330,21 @@ impl Drop for IoThread {
 
 /// An executor that may be dropped anywhere, also on its own threads.
 #[derive(Debug)]
-struct OwnExecutor(Option<Executor>);
+struct OwnExecutor {
+    executor: Option<Executor>,
+    mark: Mark,
+}
 
 impl OwnExecutor {
     fn handle(&self) -> Handle {
-        self.0.as_ref().map(|executor| executor.handle().clone()).expect("it is taken out on drop only")
+        let executor = self.executor.as_ref();
+        executor.map(|executor| executor.handle().clone()).expect("it is taken out on drop only")
     }
 }
 
 impl Drop for OwnExecutor {
     fn drop(&mut self) {
-        if let Some(executor) = self.0.take() {
+        if let Some(executor) = self.executor.take() {
             executor.shutdown_background();
         }
     }

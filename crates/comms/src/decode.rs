@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use mosaic_proto::limits::MAX_NESTING;
 use rmp_serde::decode::Error as Rejected;
 use serde::de::DeserializeOwned;
@@ -37,6 +38,15 @@ pub enum DecodeError {
         #[source]
         cause: Cause,
     },
+}
+
+/// A body that has not been decoded, and what lies beside it: for programs that decode values themselves.
+#[derive(Debug, Default)]
+pub struct Undecoded {
+    /// The MessagePack body. Nobody has checked it.
+    pub body: Bytes,
+    /// The bytes of large arrays and byte strings, to which the body refers by their index.
+    pub buffers: Vec<Received>,
 }
 
 /// Decodes one value, such as the result of a call. Arrays and blobs keep their buffers; the others are let go.

@@ -21,14 +21,13 @@ use tracing::{Instrument, Span};
 
 use self::caller::Caller;
 use crate::args::Args;
-use crate::encode::encode_value;
 use crate::error::{HandlerError, RemoteError};
 use crate::link::{Link, Write};
 use crate::manager::Shared;
 use crate::message::{Message, Origin};
 use crate::method::Method;
 use crate::objects::ObjectRef;
-use crate::runtime::{Call, Computation, HandlerResult, Handling};
+use crate::runtime::{Call, Computation, HandlerResult, Handling, Runtime};
 
 /// Requests that a dispatcher takes before the replies to them are written at the latest.
 const BATCH: usize = 64;
@@ -423,27 +422,46 @@ fn begin(
     if envelope.codec != Codec::MessagePack {
         return Err(refuse(RemoteError::ARGUMENT, "pickled arguments are not accepted here".to_owned()));
     }
-    let object = envelope.command.map(|target| shared.objects.find(target)).transpose()?;
-    if is_stop(envelope) {
-        caller.may_stop()?;
-        return Ok(Handling::Done(Ok(encode_value(&()).unwrap_or_default())));
-    }
-    let args = Args::new(body, buffers).map_err(|error| HandlerError::from(error).0).map_err(as_argument)?;
     let call = Call {
         sender: caller.sender.clone(),
         deadline: caller.deadline,
         cancelled: caller.cancelled.clone(),
+        wants_reply: envelope.wants_reply,
         comms: shared.handle(),
     };
-    let callee = object.unwrap_or_else(|| shared.runtime.clone());
-    let runtime = callee.clone();
-    let dispatched =
-        std::panic::catch_unwind(AssertUnwindSafe(|| runtime.dispatch(envelope.method, args, call)));
-    match dispatched {
-        Ok(Some(handling)) => Ok(handling),
-        Ok(None) => Err(refuse(RemoteError::UNKNOWN_METHOD, unknown_method(envelope, &callee.methods()))),
-        Err(panic) => Ok(Handling::Done(Err(HandlerError(Box::new(panicked(&*panic)))))),
+    let runtime = shared.runtime.clone();
+    if is_stop(envelope) {
+        caller.may_stop()?;
+        return Ok(guarded(|| Some(runtime.stop(call))).expect("a runtime says how it stops"));
     }
+    let args = Args::new(body, buffers).map_err(|error| HandlerError::from(error).0).map_err(as_argument)?;
+    let Some(target) = envelope.command else { return ask(runtime, envelope, args, call) };
+    match shared.objects.find(target) {
+        Ok(object) => ask(object, envelope, args, call),
+        Err(missing) => {
+            let object = ObjectRef::of(target);
+            guarded(|| runtime.command(&object, envelope.method, args, call)).ok_or(missing)
+        }
+    }
+}
+
+/// Asks whoever is called to handle it.
+fn ask(
+    callee: Arc<dyn Runtime>,
+    envelope: &Envelope<'_>,
+    args: Args,
+    call: Call,
+) -> Result<Handling, Box<RemoteError>> {
+    guarded(|| callee.clone().dispatch(envelope.method, args, call)).ok_or_else(|| {
+        let message = unknown_method(envelope, &callee.methods());
+        Box::new(RemoteError::new(RemoteError::UNKNOWN_METHOD, message))
+    })
+}
+
+/// A runtime that panics has failed with this call.
+fn guarded(begin: impl FnOnce() -> Option<Handling>) -> Option<Handling> {
+    std::panic::catch_unwind(AssertUnwindSafe(begin))
+        .unwrap_or_else(|panic| Some(Handling::Done(Err(HandlerError(Box::new(panicked(&*panic)))))))
 }
 
 /// Whether this runtime itself is to stop. Objects may have methods of that name.

@@ -106,6 +106,11 @@ impl HandlerError {
     pub fn new(kind: &str, message: impl Into<String>) -> HandlerError {
         HandlerError(Box::new(RemoteError::new(kind, message)))
     }
+
+    /// Exactly this error, with its causes and backtrace; the runtime and the method are filled in.
+    pub fn exactly(error: RemoteError) -> HandlerError {
+        HandlerError(Box::new(error))
+    }
 }
 
 impl<E: std::error::Error + 'static> From<E> for HandlerError {

@@ -73,6 +73,7 @@ mod connection;
 mod context;
 mod credential;
 mod decode;
+mod descriptors;
 mod dispatch;
 mod encode;
 mod error;
@@ -101,7 +102,7 @@ pub use blob::Blob;
 pub use config::{Config, ConfigError, Security, UnixSockets};
 pub use context::{Context, ContextBuilder};
 pub use credential::{Credential, CredentialError, Exposure};
-pub use decode::{DecodeError, decode_value};
+pub use decode::{DecodeError, Undecoded, decode_value};
 pub use encode::{EncodeError, Encoded, encode_value};
 pub use error::{
     Attempt, BindError, CallError, ConnectError, HandlerError, RecvError, RemoteError, StartError,

@@ -17,6 +17,7 @@ use crate::encode::{Encoded, encode_value};
 use crate::error::{HandlerError, RemoteError};
 use crate::manager::CommsManager;
 use crate::method::Method;
+use crate::objects::ObjectRef;
 
 /// An endpoint of the network: its methods may be called by the others.
 ///
@@ -30,6 +31,26 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Its methods, for errors and tools.
     fn methods(&self) -> Vec<Method>;
+
+    /// Starts to handle a command for an object that is not among the registered ones. `None`, the default: there is no
+    /// such object.
+    fn command(
+        self: Arc<Self>,
+        object: &ObjectRef,
+        method: &str,
+        args: Args,
+        call: Call,
+    ) -> Option<Handling> {
+        let _ = (object, method, args, call);
+        None
+    }
+
+    /// A peer asks this runtime to stop, and may do so. If that is done at once, as by default, the manager stops; a
+    /// runtime that takes longer stops its manager itself.
+    fn stop(self: Arc<Self>, call: Call) -> Handling {
+        let _ = call;
+        Handling::Done(encoded(Ok(())))
+    }
 
     /// Somebody is in the network now. Called before its first message is dispatched.
     fn connected(&self, peer: &Uid) {
@@ -99,6 +120,7 @@ pub struct Call {
     pub(crate) sender: Uid,
     pub(crate) deadline: Option<Instant>,
     pub(crate) cancelled: Cancelled,
+    pub(crate) wants_reply: bool,
     pub(crate) comms: CommsManager,
 }
 
@@ -131,6 +153,11 @@ impl Call {
     /// When the caller gives up, if it said so.
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
+    }
+
+    /// Whether the caller waits for the result. If not, it is dropped where it was made.
+    pub fn wants_reply(&self) -> bool {
+        self.wants_reply
     }
 
     /// The manager that received the call.

@@ -16,7 +16,7 @@ use tokio_util::sync::DropGuard;
 
 use super::Shared;
 use super::registered::{Ending, Registration};
-use crate::decode::decode_value;
+use crate::decode::{Undecoded, decode_value};
 use crate::error::{CallError, RemoteError};
 use crate::link::{Link, Write};
 use crate::message::{OwnReply, decode_error};
@@ -83,6 +83,25 @@ impl<R: DeserializeOwned> Future for Reply<R> {
     type Output = Result<R, CallError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_undecoded(context).map(|outcome| outcome.and_then(|undecoded| self.decode(undecoded)))
+    }
+}
+
+impl<R> Unpin for Reply<R> {}
+
+impl<R> Reply<R> {
+    /// Waits for the result and leaves it as it came.
+    ///
+    /// # Errors
+    /// As awaiting it, but for those of decoding.
+    ///
+    /// # Cancel safety
+    /// If it is dropped, the call is cancelled at the peer.
+    pub async fn undecoded(mut self) -> Result<Undecoded, CallError> {
+        std::future::poll_fn(|context| self.poll_undecoded(context)).await
+    }
+
+    fn poll_undecoded(&mut self, context: &mut Context<'_>) -> Poll<Result<Undecoded, CallError>> {
         match &mut self.waiting {
             Waiting::Link { outcome, cancel } => {
                 let Poll::Ready(outcome) = Pin::new(outcome).poll(context) else { return Poll::Pending };
@@ -106,14 +125,10 @@ impl<R: DeserializeOwned> Future for Reply<R> {
             },
         }
     }
-}
 
-impl<R> Unpin for Reply<R> {}
-
-impl<R: DeserializeOwned> Reply<R> {
-    fn conclude(&self, outcome: Option<Outcome<Buffer>>) -> Result<R, CallError> {
+    fn conclude(&self, outcome: Option<Outcome<Buffer>>) -> Result<Undecoded, CallError> {
         match outcome {
-            Some(Outcome::Reply(incoming)) => self.decode_reply(incoming),
+            Some(Outcome::Reply(incoming)) => self.open_reply(incoming),
             Some(Outcome::Timeout(execution)) => Err(self.timed_out(execution)),
             Some(Outcome::Disconnected { reason, execution }) => {
                 Err(self.shared.disconnected(&self.peer, reason, execution))
@@ -127,27 +142,19 @@ impl<R: DeserializeOwned> Reply<R> {
         }
     }
 
-    fn decode_reply(&self, mut incoming: Incoming<Buffer>) -> Result<R, CallError> {
+    fn open_reply(&self, mut incoming: Incoming<Buffer>) -> Result<Undecoded, CallError> {
         let buffers = incoming.take_buffers().into_iter().map(Received::Pooled).collect();
         if incoming.envelope().kind == Kind::Error {
             return Err(self.remote(decode_error(incoming.body())));
         }
-        self.decode(incoming.body(), buffers)
+        Ok(Undecoded { body: incoming.into_head().take_body(), buffers })
     }
 
-    fn decode(&self, body: &[u8], buffers: Vec<Received>) -> Result<R, CallError> {
-        decode_value(body, buffers).map_err(|cause| CallError::Decode {
-            peer: self.peer.clone(),
-            method: self.method.clone(),
-            cause,
-        })
-    }
-
-    fn conclude_own(&self, reply: Option<OwnReply>) -> Result<R, CallError> {
+    fn conclude_own(&self, reply: Option<OwnReply>) -> Result<Undecoded, CallError> {
         match reply {
             Some(Ok(encoded)) => {
                 let buffers = encoded.buffers.into_iter().map(Received::Shared).collect();
-                self.decode(&encoded.body, buffers)
+                Ok(Undecoded { body: encoded.body.into(), buffers })
             }
             Some(Err(error)) => Err(self.remote(error)),
             None => Err(CallError::Stopped { execution: Execution::MayHaveRun }),
@@ -165,5 +172,15 @@ impl<R: DeserializeOwned> Reply<R> {
     fn timed_out(&self, execution: Execution) -> CallError {
         let after = self.deadline.unwrap_or_default();
         CallError::Timeout { peer: self.peer.clone(), after, execution }
+    }
+}
+
+impl<R: DeserializeOwned> Reply<R> {
+    fn decode(&self, undecoded: Undecoded) -> Result<R, CallError> {
+        decode_value(&undecoded.body, undecoded.buffers).map_err(|cause| CallError::Decode {
+            peer: self.peer.clone(),
+            method: self.method.clone(),
+            cause,
+        })
     }
 }

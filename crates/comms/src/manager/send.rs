@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use super::CommsManager;
 use super::draft::Draft;
 use super::reply::Reply;
+use crate::decode::Undecoded;
 use crate::error::{CallError, TrySendError};
 use crate::kwargs::IntoArgs;
 
@@ -115,6 +116,17 @@ impl<R: DeserializeOwned> SendRecv<R> {
 }
 
 impl<R> SendRecv<R> {
+    /// Makes the call and leaves the result as it came, for those who decode it themselves.
+    ///
+    /// # Errors
+    /// As awaiting it, but for those of decoding.
+    ///
+    /// # Cancel safety
+    /// If it is dropped, the call is cancelled at the peer.
+    pub async fn undecoded(self) -> Result<Undecoded, CallError> {
+        self.draft.call::<R>().await?.undecoded().await
+    }
+
     /// The same one way: whatever the method returns is dropped where it was made.
     ///
     /// # Errors

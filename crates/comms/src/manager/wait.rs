@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use mosaic_proto::link::{Execution, Outcome};
-use mosaic_proto::{Reason, Uid};
+use mosaic_proto::{Place, Reason, Uid};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
@@ -125,6 +125,26 @@ impl CommsManager {
             Ok(Outcome::Disconnected { reason, .. }) => Err(gone(reason)),
             Ok(_) | Err(_) => Err(gone(Reason::SessionLost)),
         }
+    }
+
+    /// Waits until it is known where `uid` can be reached, which somebody may say later than it joins.
+    ///
+    /// # Errors
+    /// As [`wait_for`](CommsManager::wait_for).
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub fn wait_for_place(&self, uid: impl AsRef<str>) -> WaitFor<Place> {
+        let uid = uid.as_ref().to_owned();
+        self.waiting(format!("the place of `{uid}`"), move |comms| {
+            let place = comms.shared.directory().topology.get(&uid).cloned();
+            Ok(place.filter(Place::is_known))
+        })
+    }
+
+    /// Why `uid` is not in the network any more, if it was and is not.
+    pub fn departed(&self, uid: &str) -> Option<Reason> {
+        self.shared.directory().departed(uid)
     }
 }
 
