@@ -6,6 +6,7 @@
 mod chaos;
 mod check;
 mod leftovers;
+mod package;
 mod python;
 mod step;
 mod test;

@@ -1,0 +1,183 @@
+"""What comes in: a message becomes a task of its own, in the order in which its sender sent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import difflib
+import inspect
+import sys
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from ._errors import describe
+from ._messages import Command, Message
+
+if TYPE_CHECKING:
+    from ._manager import CommsManager
+
+OURS = frozenset({"heart", "beat", "reply", "stop"})
+"""Messages that are the manager's too: the runtime's handler is awaited first, then the manager's is scheduled."""
+
+serving: contextvars.ContextVar[Any] = contextvars.ContextVar("mosaic_comms_serving", default=None)
+"""The answer to the request that the current task handles."""
+
+_EAGER = sys.version_info >= (3, 12)
+
+
+class OwnAnswer:
+    """The answer to a message that a runtime has sent to itself: nothing is encoded."""
+
+    def __init__(self, comms: CommsManager, future: asyncio.Future[Any] | None) -> None:
+        self._comms = comms
+        self._future = future
+        self.wanted = future is not None
+
+    def reply(self, result: list[Any], *, pickle: bool) -> None:
+        """Give the result."""
+        if self._future is not None and not self._future.done():
+            self._future.set_result(result[0])
+
+    def raised(self, failure: BaseException) -> None:
+        """Give what was raised."""
+        if self._future is None:
+            self._comms._failed(self._comms.uid, failure)
+        elif not self._future.done():
+            self._future.set_exception(failure)
+
+
+def start(loop: asyncio.AbstractEventLoop, comms: CommsManager, work: Coroutine[Any, Any, None]) -> None:
+    """Make a task of it, which the manager keeps until it is done."""
+    if _EAGER:
+        task = asyncio.Task(work, loop=loop, eager_start=True)  # type: ignore[call-arg]
+        if task.done():
+            return
+    else:
+        task = loop.create_task(work)
+    comms._tasks.add(task)
+    task.add_done_callback(comms._tasks.discard)
+
+
+def dispatch(comms: CommsManager, sender: str, message: Message) -> None:
+    """Start the handler of a message."""
+    loop, runtime = comms._loop, comms._runtime
+    assert loop is not None
+    answer = message._answer
+    if message.cmd is not None:
+        handler = getattr(runtime, "cmd", None) or comms._command_object
+        start(loop, comms, _run(comms, handler, (sender, message.cmd), {}, answer))
+    elif message.method in OURS:
+        start(loop, comms, _run_ours(comms, sender, message.method, message.kwargs, answer))
+    else:
+        handler = _find(runtime, message.method)
+        if handler is None:
+            _refuse(comms, message.method, answer)
+            return
+        start(loop, comms, _run(comms, handler, (sender,), message.kwargs, answer))
+
+
+def _find(runtime: Any, method: str) -> Callable[..., Any] | None:
+    if method.startswith("_"):
+        return None
+    handler = getattr(runtime, method, None)
+    return handler if callable(handler) else None
+
+
+def _refuse(comms: CommsManager, method: str, answer: Any) -> None:
+    known = sorted(name for name in dir(comms._runtime) if _find(comms._runtime, name) is not None)
+    similar = difflib.get_close_matches(method, known, 1)
+    hint = f", did you mean `{similar[0]}`?" if similar else ""
+    told = f"{comms.uid} has no method `{method}`{hint}; it has: {', '.join(known) or 'none'}"
+    if isinstance(answer, OwnAnswer):
+        from ._errors import UnknownMethodError
+
+        answer.raised(UnknownMethodError(told, comms.uid, "not-run"))
+    else:
+        answer.fail("unknown-method", told, [], None)
+
+
+async def invoke(handler: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a handler: a coroutine function is awaited, what any other returns is its result."""
+    if inspect.iscoroutinefunction(handler):
+        return await handler(*args, **kwargs)
+    return handler(*args, **kwargs)
+
+
+async def _run(
+    comms: CommsManager,
+    handler: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    answer: Any,
+) -> None:
+    serving.set(answer)
+    try:
+        if inspect.iscoroutinefunction(handler):
+            pending = handler(*args, **kwargs)
+            # Nobody but the handler refers to its arguments now: it may return one of them, uncopied.
+            args, kwargs = (), {}
+            result = [await pending]
+        else:
+            result = [handler(*args, **kwargs)]
+            args, kwargs = (), {}
+            if inspect.iscoroutine(result[0]):
+                # It is the handler's own affair who awaits it.
+                result = [None]
+        answer.reply(result, pickle=comms._may_pickle())
+    except BaseException as failure:
+        _give_up(answer, failure)
+        if not isinstance(failure, Exception):
+            raise
+
+
+def _give_up(answer: Any, failure: BaseException) -> None:
+    if isinstance(answer, OwnAnswer):
+        answer.raised(failure)
+    elif isinstance(failure, asyncio.CancelledError):
+        answer.fail("stopped", "the handler was cancelled", [], None)
+    else:
+        answer.fail(*describe(failure))
+
+
+async def _run_ours(
+    comms: CommsManager, sender: str, method: str, kwargs: dict[str, Any], answer: Any
+) -> None:
+    # Whoever sent it has nothing to hear: what goes wrong here is never sent back.
+    answer.reply([None], pickle=False)
+    handler = getattr(comms._runtime, method, None)
+    if handler is not None:
+        try:
+            await invoke(handler, sender, **kwargs)
+        except Exception:
+            comms.logger.exception("%s: the handler `%s` failed", comms.uid, method)
+    assert comms._loop is not None
+    ours = getattr(comms, method)(sender, **kwargs)
+    if inspect.iscoroutine(ours):
+        start(comms._loop, comms, _logged(comms, method, ours))
+
+
+async def _logged(comms: CommsManager, method: str, work: Coroutine[Any, Any, Any]) -> None:
+    try:
+        await work
+    except Exception:
+        comms.logger.exception("%s: `%s` failed", comms.uid, method)
+
+
+async def tell(comms: CommsManager, hook: str, *args: Any, **kwargs: Any) -> None:
+    """Call a hook of the runtime, if it has it. What goes wrong in it is logged."""
+    handler = getattr(comms._runtime, hook, None)
+    if handler is None:
+        return
+    try:
+        await invoke(handler, *args, **kwargs)
+    except Exception:
+        comms.logger.exception("%s: the hook `%s` failed", comms.uid, hook)
+
+
+def as_message(detail: tuple[Any, ...]) -> Message:
+    """Make a message of what the core gives."""
+    method, target, kwargs, args, answer = detail
+    if target is None:
+        return Message(method, kwargs, None, answer.wanted, answer)
+    command = Command(target[0], target[1], method, args or (), kwargs)
+    return Message("cmd", {}, command, answer.wanted, answer)

@@ -1,0 +1,294 @@
+"""What goes out: messages, calls and commands, with or without waiting for what comes of them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from ._errors import StoppedError, TimeoutError, UnknownPeerError
+from ._loops import driver_of, is_current, run_on
+from ._messages import Command, Reply
+
+if TYPE_CHECKING:
+    from ._manager import CommsManager
+
+_Outgoing = tuple[str, str, dict[str, Any], Any, Any, bool, bool]
+
+
+class Sending:
+    """The ways to send, with options that all messages sent through it have.
+
+    A message's own keywords are its arguments, whatever they are called; its method is given as ``method=`` or, where an
+    argument has that name, as the second positional argument.
+    """
+
+    def __init__(self, comms: CommsManager, timeout: float | None, express: bool, reply: bool) -> None:
+        self._comms = comms
+        self._timeout = timeout
+        self._express = express
+        self._reply = reply
+
+    # ---- messages ----
+
+    def send(self, send_uid: str, /, *args: Any, **kwargs: Any) -> None:
+        """Send a message one way, without waiting for anything.
+
+        Arrays are copied: they may be changed at once.
+
+        Parameters
+        ----------
+        send_uid : str
+            UID of the remote runtime.
+        args : tuple, optional
+            The method, if it is not given as a keyword.
+        kwargs : optional
+            ``method``, and the arguments of the message.
+
+        Raises
+        ------
+        UnknownPeerError
+            Nobody of that name is in the network.
+        """
+        method, kwargs = _method(args, kwargs)
+        self._post(send_uid, method, kwargs, None)
+
+    async def send_async(self, send_uid: str, /, *args: Any, **kwargs: Any) -> Reply | None:
+        """Send a message one way.
+
+        It ends when the message has been accepted; one with an array of at least 64 KiB ends when the peer has it, so
+        that the array may be changed then.
+
+        Parameters
+        ----------
+        send_uid : str
+            UID of the remote runtime.
+        args : tuple, optional
+            The method, if it is not given as a keyword.
+        kwargs : optional
+            ``method``, and the arguments of the message.
+
+        Returns
+        -------
+        Reply or None
+            The future result, if ``options(reply=True)`` asks for it.
+        """
+        method, kwargs = _method(args, kwargs)
+        return await self._send_async(send_uid, method, kwargs, None)
+
+    def send_recv(self, send_uid: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Call a method of a remote runtime and wait for its result, on a thread that may wait.
+
+        Raises
+        ------
+        RuntimeError
+            On the thread of the loop that would have to receive the result.
+        """
+        method, kwargs = _method(args, kwargs)
+        return self._call(send_uid, method, kwargs, None, "send_recv")
+
+    async def send_recv_async(self, send_uid: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Call a method of a remote runtime and wait for its result.
+
+        Arrays are sent from where they lie, and must not be changed until it ends. Cancelling it cancels the call.
+
+        Parameters
+        ----------
+        send_uid : str
+            UID of the remote runtime.
+        args : tuple, optional
+            The method, if it is not given as a keyword.
+        kwargs : optional
+            ``method``, and the arguments of the call.
+
+        Returns
+        -------
+        object
+            What the method returned.
+        """
+        method, kwargs = _method(args, kwargs)
+        return await self._call_async(send_uid, method, kwargs, None)
+
+    # ---- commands ----
+
+    def cmd(self, send_uid: str, /, **command: Any) -> None:
+        """Send a command to an object of a remote runtime one way: see `cmd_async`."""
+        target = _command(**command)
+        self._post(send_uid, target.method, target.kwargs, target)
+
+    async def cmd_async(self, send_uid: str, /, **command: Any) -> Reply | None:
+        """Send a command to an object of a remote runtime one way.
+
+        Parameters
+        ----------
+        send_uid : str
+            UID of the remote runtime.
+        command : optional
+            ``type`` and ``uid`` of the object, the ``method`` to call, its positional ``args`` and its ``kwargs``.
+
+        Returns
+        -------
+        Reply or None
+            The future result, if ``options(reply=True)`` asks for it.
+        """
+        target = _command(**command)
+        return await self._send_async(send_uid, target.method, target.kwargs, target)
+
+    def cmd_recv(self, send_uid: str, /, **command: Any) -> Any:
+        """Call a method of an object of a remote runtime and wait for its result: see `cmd_async` and `send_recv`."""
+        target = _command(**command)
+        return self._call(send_uid, target.method, target.kwargs, target, "cmd_recv")
+
+    async def cmd_recv_async(self, send_uid: str, /, **command: Any) -> Any:
+        """Call a method of an object of a remote runtime and wait for its result: see `cmd_async`."""
+        target = _command(**command)
+        return await self._call_async(send_uid, target.method, target.kwargs, target)
+
+    # ---- how ----
+
+    def _outgoing(self, uid: str, method: str, kwargs: dict[str, Any], target: Command | None) -> _Outgoing:
+        pickle = self._comms._may_pickle()
+        if target is None:
+            return (uid, method, kwargs, None, None, self._express, pickle)
+        return (uid, method, kwargs, target.args, (target.type, target.uid), self._express, pickle)
+
+    def _post(self, uid: str, method: str, kwargs: dict[str, Any], target: Command | None) -> None:
+        comms = self._comms
+        if comms._over:
+            return
+        driver = comms._live()
+        if uid == comms.uid:
+            comms._send_to_self(method, kwargs, target, None)
+        elif comms._is_there(uid):
+            try:
+                driver.spawn(comms._core.send(self._outgoing(uid, method, kwargs, target), copied=True))
+            except StoppedError:
+                return
+
+    async def _send_async(
+        self, uid: str, method: str, kwargs: dict[str, Any], target: Command | None
+    ) -> Reply | None:
+        comms = self._comms
+        if comms._over:
+            return None
+        comms._live()
+        if self._reply:
+            return self._ask(uid, method, kwargs, target)
+        if uid == comms.uid:
+            comms._send_to_self(method, kwargs, target, None)
+        elif comms._is_there(uid, or_asked_for=True):
+            try:
+                await comms._drive(comms._core.send(self._outgoing(uid, method, kwargs, target), copied=False))
+            except StoppedError:
+                return None
+        return None
+
+    def _ask(self, uid: str, method: str, kwargs: dict[str, Any], target: Command | None) -> Reply:
+        reply = Reply()
+        comms = self._comms
+        if uid == comms.uid:
+            comms._send_to_self(method, kwargs, target, reply._future)
+        else:
+            operation = comms._core.call(self._outgoing(uid, method, kwargs, target), self._timeout)
+            loop = asyncio.get_running_loop()
+            driver_of(loop).start(operation, _forwarding_to(reply, loop))
+        return reply
+
+    async def _call_async(
+        self, uid: str, method: str, kwargs: dict[str, Any], target: Command | None
+    ) -> Any:
+        comms = self._comms
+        if comms._over:
+            return None
+        comms._live()
+        try:
+            if uid == comms.uid:
+                return await self._call_self(method, kwargs, target)
+            operation = comms._core.call(self._outgoing(uid, method, kwargs, target), self._timeout)
+            del kwargs, target
+            return await comms._drive(operation)
+        except StoppedError:
+            if comms._over:
+                return None
+            raise
+
+    async def _call_self(self, method: str, kwargs: dict[str, Any], target: Command | None) -> Any:
+        comms = self._comms
+        loop = comms._loop
+        assert loop is not None
+        if not is_current(loop):
+            return await asyncio.wrap_future(
+                asyncio.run_coroutine_threadsafe(self._call_self(method, kwargs, target), loop)
+            )
+        future: asyncio.Future[Any] = loop.create_future()
+        comms._send_to_self(method, kwargs, target, future)
+        try:
+            return await asyncio.wait_for(future, self._timeout)
+        except asyncio.TimeoutError as late:
+            if future.done() and not future.cancelled():
+                raise
+            message = f"{comms.uid} did not reply within {self._timeout} s"
+            raise TimeoutError(message, comms.uid, "may-have-run") from late
+
+    def _call(
+        self, uid: str, method: str, kwargs: dict[str, Any], target: Command | None, name: str
+    ) -> Any:
+        comms = self._comms
+        if comms._over:
+            return None
+        comms._live()
+        comms._must_not_be_the_loop(name)
+        try:
+            if uid == comms.uid:
+                assert comms._loop is not None
+                return run_on(comms._loop, self._call_self(method, kwargs, target))
+            return comms._core.call(self._outgoing(uid, method, kwargs, target), self._timeout).wait()
+        except StoppedError:
+            if comms._over:
+                return None
+            raise
+
+
+def _method(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Take the method out of what was given."""
+    if not args:
+        if "method" not in kwargs:
+            raise TypeError("a message has a method: give it as method=..., or as the second positional argument")
+        return kwargs.pop("method"), kwargs
+    if len(args) > 1:
+        raise TypeError("the arguments of a message are given by their names")
+    return args[0], kwargs
+
+
+def _command(
+    *,
+    type: str,
+    uid: str,
+    method: str,
+    args: tuple[Any, ...] | list[Any] = (),
+    kwargs: dict[str, Any] | None = None,
+) -> Command:
+    return Command(type, uid, method, tuple(args), dict(kwargs or {}))
+
+
+def _forwarding_to(reply: Reply, loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:
+    """Make a future that tells a reply its outcome if somebody still refers to it."""
+    import weakref
+
+    waiting = weakref.ref(reply)
+    future: asyncio.Future[Any] = loop.create_future()
+
+    def forward(done: asyncio.Future[Any]) -> None:
+        failure = None if done.cancelled() else done.exception()
+        reply = waiting()
+        if reply is None or done.cancelled():
+            return
+        if failure is None:
+            reply.set_result(done.result())
+        else:
+            reply.set_exception(failure)
+
+    future.add_done_callback(forward)
+    return future
+
+
+__all__ = ["Sending", "UnknownPeerError"]

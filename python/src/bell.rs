@@ -1,0 +1,104 @@
+//! How other threads reach the loop's: a queue and an eventfd that the loop watches. Whoever leaves something rings
+//! once; one ring wakes the loop for everything that is there by then.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Wake;
+
+use parking_lot::Mutex;
+use pyo3::{Py, PyAny};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+
+use crate::generation::Native;
+use crate::runtime::{Arrival, Inbox};
+
+/// What the loop's thread is asked to do.
+pub(crate) enum Turn {
+    /// A future can go on.
+    Poll(u64),
+    /// Something has come for a runtime.
+    Arrive(Arc<Inbox>, Arrival),
+    /// Memory that was sent is not needed any more.
+    Release(Py<PyAny>),
+}
+
+/// A queue with an eventfd.
+pub(crate) struct Bell {
+    /// Bounded by what was asked for: futures by their callers, arrivals by the windows of their links, releases by
+    /// what was sent.
+    queue: Mutex<VecDeque<Turn>>,
+    rung: AtomicBool,
+    event: Native<OwnedFd>,
+}
+
+impl Bell {
+    pub(crate) fn new() -> io::Result<Bell> {
+        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Bell { queue: Mutex::default(), rung: AtomicBool::new(false), event: Native::new(event) })
+    }
+
+    /// The descriptor that is readable once the bell has rung.
+    pub(crate) fn descriptor(&self) -> Option<RawFd> {
+        self.event.inherited().map(AsRawFd::as_raw_fd)
+    }
+
+    /// Leaves something, and wakes the loop if nobody has since it looked.
+    pub(crate) fn leave(&self, turn: Turn) {
+        self.queue.lock().push_back(turn);
+        self.ring();
+    }
+
+    fn ring(&self) {
+        if !self.rung.swap(true, Ordering::AcqRel)
+            && let Some(event) = self.event.get()
+        {
+            // It fails only if the counter is full, and then it is readable as well.
+            let _ = rustix::io::write(event, &1u64.to_ne_bytes());
+        }
+    }
+
+    /// Everything that was left so far.
+    pub(crate) fn answer(&self) -> VecDeque<Turn> {
+        self.hush();
+        std::mem::take(&mut *self.queue.lock())
+    }
+
+    /// From now on it can ring again: nothing is missed that is left after this.
+    fn hush(&self) {
+        if let Some(event) = self.event.get() {
+            // It fails if it has not rung.
+            let _ = rustix::io::read(event, &mut [0u8; 8]);
+        }
+        self.rung.store(false, Ordering::Release);
+    }
+
+    /// Waits until it rings, or a signal comes.
+    pub(crate) fn wait(&self) -> io::Result<()> {
+        let Some(event) = self.event.get() else { return Ok(()) };
+        poll(&mut [PollFd::new(&event.as_fd(), PollFlags::IN)], None)?;
+        self.hush();
+        Ok(())
+    }
+}
+
+/// A bell that wakes a thread which waits for one future.
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.ring();
+    }
+}
+
+/// Wakes the loop for one future.
+pub(crate) struct FutureWaker {
+    pub(crate) number: u64,
+    pub(crate) bell: Arc<Bell>,
+}
+
+impl Wake for FutureWaker {
+    fn wake(self: Arc<Self>) {
+        self.bell.leave(Turn::Poll(self.number));
+    }
+}

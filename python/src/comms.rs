@@ -1,0 +1,429 @@
+//! A manager, as the Python layer uses it: every member gives a value or an operation.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mosaic_comms::{
+    CallError, CommsManager, Encoded, Event, HandlerError, Notify, ObjectRef, Place, Reason, RemoteError,
+    Topology, Uid,
+};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use crate::decode::{self, Sender};
+use crate::descriptors::Context;
+use crate::driver::Driver;
+use crate::encode::{self, Encoding, Ownership};
+use crate::failure;
+use crate::generation::Native;
+use crate::operation::Operation;
+use crate::runtime::{Inbox, PythonRuntime};
+use crate::settings;
+
+/// The manager of one runtime.
+#[pyclass(frozen)]
+pub(crate) struct Comms {
+    manager: Native<CommsManager>,
+    executor: Handle,
+    inbox: Arc<Inbox>,
+    /// Where the monitor is said to be.
+    #[pyo3(get)]
+    monitor: Option<(String, u16)>,
+}
+
+impl Comms {
+    fn manager(&self) -> PyResult<&CommsManager> {
+        self.manager
+            .get()
+            .ok_or_else(|| PyRuntimeError::new_err("this manager belongs to the parent process"))
+    }
+
+    /// An operation that gives nothing but its errors.
+    fn operation<E: Send + 'static>(
+        &self,
+        future: impl Future<Output = Result<(), E>> + Send + 'static,
+        error: fn(Python<'_>, &E) -> PyErr,
+    ) -> Operation {
+        Operation::new(&self.executor, future, move |py, outcome: Result<(), E>| {
+            outcome.map(|()| py.None()).map_err(|failed| error(py, &failed))
+        })
+    }
+
+    fn without_errors(&self, future: impl Future<Output = ()> + Send + 'static) -> Operation {
+        Operation::new(&self.executor, future, |py, ()| Ok(py.None()))
+    }
+
+    fn encode(&self, message: &Outgoing<'_>, ownership: Ownership) -> PyResult<Encoded> {
+        let bell = self.inbox.bell();
+        let bell = bell.ok_or_else(|| PyRuntimeError::new_err("this manager has no loop yet"))?;
+        let encoding = Encoding { ownership, bell, pickle: message.pickle };
+        encode::arguments(&message.kwargs, message.args.as_ref(), encoding)
+    }
+}
+
+/// A message that is to be sent.
+struct Outgoing<'py> {
+    uid: String,
+    method: String,
+    kwargs: Bound<'py, PyDict>,
+    args: Option<Bound<'py, PyTuple>>,
+    object: Option<ObjectRef>,
+    express: bool,
+    pickle: bool,
+}
+
+/// As it comes from Python: a tuple of these.
+type OutgoingParts<'py> =
+    (String, String, Bound<'py, PyDict>, Option<Bound<'py, PyTuple>>, Option<(String, String)>, bool, bool);
+
+impl<'py> From<OutgoingParts<'py>> for Outgoing<'py> {
+    fn from((uid, method, kwargs, args, object, express, pickle): OutgoingParts<'py>) -> Outgoing<'py> {
+        let object = object.map(|(kind, uid)| ObjectRef::new(kind, uid));
+        Outgoing { uid, method, kwargs, args, object, express, pickle }
+    }
+}
+
+fn uid(name: &str) -> PyResult<Uid> {
+    Uid::new(name).map_err(|error| PyValueError::new_err(error.to_string()))
+}
+
+#[pymethods]
+impl Comms {
+    #[new]
+    fn new(
+        py: Python<'_>,
+        uid: &str,
+        receiver: Py<PyAny>,
+        context: &Context,
+        settings: &Bound<'_, PyDict>,
+    ) -> PyResult<Comms> {
+        let context = context.get()?;
+        let insecure =
+            settings.get_item("security")?.is_some_and(|name| name.eq("insecure").unwrap_or(false));
+        let sender = if insecure { Sender::Anyone } else { Sender::Authenticated };
+        let inbox = Arc::new(Inbox::new(receiver, sender));
+        let config = settings::config(settings, context)?;
+        let monitor = config.monitor_place();
+        let manager = CommsManager::new(uid, PythonRuntime(inbox.clone()), config)
+            .map_err(|error| failure::start_error(py, &error))?;
+        Ok(Comms { manager: Native::new(manager), executor: context.io_executor(), inbox, monitor })
+    }
+
+    /// From now on everything that comes is received on this loop.
+    fn attach(&self, driver: &Driver) {
+        self.inbox.attach(driver.bell());
+    }
+
+    #[getter]
+    fn address(&self) -> PyResult<String> {
+        Ok(self.manager()?.address())
+    }
+
+    #[getter]
+    fn port(&self) -> PyResult<u16> {
+        Ok(self.manager()?.port())
+    }
+
+    fn dropped(&self) -> PyResult<u64> {
+        Ok(self.manager()?.dropped())
+    }
+
+    // ---- who is there ----
+
+    fn connected(&self, uid: &str) -> PyResult<bool> {
+        Ok(self.manager()?.connected(uid))
+    }
+
+    fn shaken(&self, uid: &str) -> PyResult<bool> {
+        Ok(self.manager()?.shaken(uid))
+    }
+
+    fn departed(&self, uid: &str) -> PyResult<Option<String>> {
+        Ok(self.manager()?.departed(uid).map(|reason| reason.to_string()))
+    }
+
+    fn uid_address(&self, py: Python<'_>, uid: &str) -> PyResult<String> {
+        self.manager()?.uid_address(uid).map_err(|error| failure::unknown_peer(py, &error))
+    }
+
+    fn uid_port(&self, py: Python<'_>, uid: &str) -> PyResult<u16> {
+        self.manager()?.uid_port(uid).map_err(|error| failure::unknown_peer(py, &error))
+    }
+
+    fn peers(&self, pattern: &str) -> PyResult<Vec<String>> {
+        Ok(self.manager()?.peers(pattern).iter().map(|uid| uid.to_string()).collect())
+    }
+
+    fn topology<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let network = PyDict::new(py);
+        for (uid, place) in self.manager()?.topology().iter() {
+            let place = (&place.address, place.port, place.instance.to_string());
+            network.set_item(uid.as_str(), place)?;
+        }
+        Ok(network)
+    }
+
+    fn events(&self) -> PyResult<Events> {
+        let events = Arc::new(tokio::sync::Mutex::new(self.manager()?.events()));
+        Ok(Events { events: Native::new(events), executor: self.executor.clone() })
+    }
+
+    // ---- connections ----
+
+    fn connect_recv(&self) -> PyResult<Operation> {
+        let manager = self.manager()?.clone();
+        Ok(self.operation(async move { manager.connect_recv().await }, failure::bind_error))
+    }
+
+    fn connect_send(&self, uid: String, address: String, port: u16) -> PyResult<Operation> {
+        let manager = self.manager()?.clone();
+        let connect = async move { manager.connect_send(uid, &address, port).await };
+        Ok(self.operation(connect, failure::connect_error))
+    }
+
+    fn handshake(&self, uid: String, address: String, port: u16) -> PyResult<Operation> {
+        let manager = self.manager()?.clone();
+        let handshake = async move { manager.handshake(uid, &address, port).await };
+        Ok(self.operation(handshake, failure::connect_error))
+    }
+
+    fn disconnect_send(&self) -> PyResult<Operation> {
+        let manager = self.manager()?.clone();
+        Ok(self.without_errors(async move { manager.disconnect_send().await }))
+    }
+
+    fn disconnect_recv(&self) -> PyResult<()> {
+        self.manager()?.disconnect_recv();
+        Ok(())
+    }
+
+    fn listen(&self) -> PyResult<()> {
+        self.manager()?.listen();
+        Ok(())
+    }
+
+    fn stop(&self) -> PyResult<Operation> {
+        let manager = self.manager()?.clone();
+        Ok(self.without_errors(async move { manager.stop().await }))
+    }
+
+    #[pyo3(signature = (uid, timeout=None))]
+    fn wait_for(&self, uid: String, timeout: Option<f64>) -> PyResult<Operation> {
+        let manager = self.manager()?.clone();
+        let limit = limit(timeout)?;
+        let wait = manager.wait_for(uid);
+        let wait = limit.into_iter().fold(wait, |wait, limit| wait.deadline(limit)).into_future();
+        Ok(self.operation(wait, failure::wait_error))
+    }
+
+    /// Where somebody can be reached, once it has said so.
+    fn wait_for_place(&self, uid: String) -> PyResult<Operation> {
+        let wait = self.manager()?.wait_for_place(uid).into_future();
+        Ok(Operation::new(&self.executor, wait, |py, outcome| {
+            let place = outcome.map_err(|error| failure::wait_error(py, &error))?;
+            Ok((place.address, place.port).into_pyobject(py)?.into_any().unbind())
+        }))
+    }
+
+    fn wait_for_count(&self, pattern: String, count: usize) -> PyResult<Operation> {
+        let manager = self.manager()?.clone();
+        let wait = async move { manager.wait_for_count(pattern, count).await };
+        Ok(Operation::new(&self.executor, wait, |py, outcome| {
+            let uids = outcome.map_err(|error| failure::wait_error(py, &error))?;
+            let uids: Vec<String> = uids.iter().map(|uid| uid.to_string()).collect();
+            Ok(uids.into_pyobject(py)?.unbind())
+        }))
+    }
+
+    fn ping(&self, uid: String) -> PyResult<Operation> {
+        let manager = self.manager()?.clone();
+        Ok(Operation::new(&self.executor, async move { manager.ping(uid).await }, |py, outcome| {
+            let beat = outcome.map_err(|error| failure::call_error(py, &error))?;
+            let beat = (beat.round_trip.as_secs_f64(), beat.lag.as_secs_f64());
+            Ok(beat.into_pyobject(py)?.into_any().unbind())
+        }))
+    }
+
+    // ---- messages ----
+
+    /// A call. Its arrays are the caller's again when it has ended.
+    #[pyo3(signature = (message, timeout=None))]
+    fn call(&self, message: OutgoingParts<'_>, timeout: Option<f64>) -> PyResult<Operation> {
+        let message = Outgoing::from(message);
+        let args = self.encode(&message, Ownership::Lent(None))?;
+        let manager = self.manager()?;
+        let mut call = match message.object {
+            Some(object) => manager.cmd_recv::<()>(&message.uid, object, message.method, args),
+            None => manager.send_recv::<()>(&message.uid, message.method, args),
+        };
+        if let Some(limit) = limit(timeout)? {
+            call = call.deadline(limit);
+        }
+        if message.express {
+            call = call.express();
+        }
+        let sender = self.inbox.sender();
+        Ok(Operation::new(&self.executor, call.undecoded(), move |py, outcome| {
+            let received = outcome.map_err(|error| failure::call_error(py, &error))?;
+            decode::value(py, received, sender)
+        }))
+    }
+
+    /// A message one way. With `copied`, its arrays are the sender's again at once, else when it has ended.
+    #[pyo3(signature = (message, *, copied))]
+    fn send(&self, message: OutgoingParts<'_>, copied: bool) -> PyResult<Operation> {
+        let message = Outgoing::from(message);
+        let (hold, mut let_go) = mpsc::channel(1);
+        let ownership = if copied { Ownership::Copied } else { Ownership::Lent(Some(hold)) };
+        let args = self.encode(&message, ownership)?;
+        let manager = self.manager()?;
+        let mut send = match message.object {
+            Some(object) => manager.cmd(&message.uid, object, message.method, args),
+            None => manager.send(&message.uid, message.method, args),
+        };
+        if message.express {
+            send = send.express();
+        }
+        let send = async move {
+            send.await?;
+            // Nobody sends anything by it: it ends when no memory is held any more.
+            let_go.recv().await;
+            Ok(())
+        };
+        Ok(self.operation(send, |py, error: &CallError| failure::call_error(py, error)))
+    }
+
+    /// Tells a peer that something it has caused went wrong.
+    fn send_failure(
+        &self,
+        peer: &str,
+        kind: &str,
+        message: String,
+        causes: Vec<String>,
+        traceback: Option<String>,
+    ) -> PyResult<Operation> {
+        let peer = uid(peer)?;
+        let protocol = self.manager()?.protocol();
+        let mut error = RemoteError::new(kind, message);
+        error.causes = causes;
+        error.backtrace = traceback;
+        Ok(self.without_errors(async move {
+            let failed = async { Err::<(), _>(HandlerError::exactly(error)) };
+            protocol.send_exception(&peer, failed).await;
+        }))
+    }
+
+    // ---- the protocol's own ----
+
+    fn hand(&self, sender: &str, address: String, port: u16) -> PyResult<Operation> {
+        let (protocol, sender) = (self.manager()?.protocol(), uid(sender)?);
+        Ok(self.without_errors(async move { protocol.hand(&sender, &address, port).await }))
+    }
+
+    fn shake(&self, sender: &str, network: Vec<(String, String, u16, String)>) -> PyResult<Operation> {
+        let (protocol, sender) = (self.manager()?.protocol(), uid(sender)?);
+        let entries = network
+            .into_iter()
+            .map(|(name, address, port, instance)| Ok((uid(&name)?, place(address, port, &instance)?)));
+        let topology = entries.collect::<PyResult<Topology>>()?;
+        Ok(self.without_errors(async move { protocol.shake(&sender, &topology).await }))
+    }
+
+    #[pyo3(signature = (sender, peer, address, port, instance, *, notify))]
+    fn connect(
+        &self,
+        sender: &str,
+        peer: &str,
+        address: String,
+        port: u16,
+        instance: &str,
+        notify: bool,
+    ) -> PyResult<Operation> {
+        let (protocol, sender, peer) = (self.manager()?.protocol(), uid(sender)?, uid(peer)?);
+        let (place, notify) = (place(address, port, instance)?, whom(notify));
+        let connect = async move { protocol.connect(&sender, &peer, place, notify).await };
+        Ok(self.operation(connect, failure::connect_error))
+    }
+
+    #[pyo3(signature = (sender, peer, *, notify))]
+    fn disconnect_peer(&self, sender: &str, peer: &str, notify: bool) -> PyResult<Operation> {
+        let (protocol, sender, peer) = (self.manager()?.protocol(), uid(sender)?, uid(peer)?);
+        Ok(self.without_errors(async move { protocol.disconnect(&sender, &peer, whom(notify)).await }))
+    }
+
+    fn heart(&self, sender: &str) -> PyResult<()> {
+        self.manager()?.protocol().heart(&uid(sender)?);
+        Ok(())
+    }
+
+    fn beat(&self, sender: &str) -> PyResult<()> {
+        self.manager()?.protocol().beat(&uid(sender)?);
+        Ok(())
+    }
+}
+
+fn whom(notify: bool) -> Notify {
+    if notify { Notify::Others } else { Notify::Nobody }
+}
+
+fn limit(seconds: Option<f64>) -> PyResult<Option<Duration>> {
+    let limit = seconds.map(Duration::try_from_secs_f64).transpose();
+    limit.map_err(|error| failure::setting_error(&error))
+}
+
+fn place(address: String, port: u16, instance: &str) -> PyResult<Place> {
+    let instance = instance.parse().map_err(|_| {
+        PyValueError::new_err(format!("an instance is 16 hexadecimal digits, not `{instance}`"))
+    })?;
+    Ok(Place { address, port, instance })
+}
+
+/// What happens in the network from the moment on at which it was asked for.
+#[pyclass(frozen)]
+pub(crate) struct Events {
+    events: Native<Arc<tokio::sync::Mutex<mosaic_comms::Events>>>,
+    executor: Handle,
+}
+
+#[pymethods]
+impl Events {
+    /// The next event: its kind, whose it is, and what else there is to say. None at the end.
+    fn next(&self) -> PyResult<Operation> {
+        let events = self.events.get().cloned();
+        let events =
+            events.ok_or_else(|| PyRuntimeError::new_err("these events are the parent process's"))?;
+        let next = async move { events.lock().await.next().await };
+        Ok(Operation::new(&self.executor, next, |py, event| {
+            event.map_or_else(|| Ok(py.None()), |event| as_tuple(py, event))
+        }))
+    }
+}
+
+fn as_tuple(py: Python<'_>, event: Event) -> PyResult<Py<PyAny>> {
+    let with_reason = |kind: &str, uid: &Uid, reason: &Reason| {
+        (kind, uid.as_str(), reason.to_string()).into_pyobject(py).map(|tuple| tuple.into_any().unbind())
+    };
+    match event {
+        Event::Connected { uid, place } => {
+            let place = (place.address, place.port);
+            Ok(("connected", uid.as_str(), place).into_pyobject(py)?.into_any().unbind())
+        }
+        Event::Disconnected { uid, reason } => with_reason("disconnected", &uid, &reason),
+        Event::Unreachable { uid, reason } => with_reason("unreachable", &uid, &reason),
+        Event::Suspected { uid } => {
+            Ok(("suspected", uid.as_str(), py.None()).into_pyobject(py)?.into_any().unbind())
+        }
+        Event::Condemned { reason } => {
+            Ok(("condemned", "", reason.to_string()).into_pyobject(py)?.into_any().unbind())
+        }
+        Event::Missed { count } => Ok(("missed", "", count).into_pyobject(py)?.into_any().unbind()),
+        Event::Failed { uid, error } => {
+            let error = failure::remote_error(py, &error).into_value(py);
+            Ok(("failed", uid.as_str(), error).into_pyobject(py)?.into_any().unbind())
+        }
+        _ => Ok(("other", "", py.None()).into_pyobject(py)?.into_any().unbind()),
+    }
+}

@@ -1,0 +1,152 @@
+//! A Python runtime as the core sees it: it passes everything on to the loop on which the runtime lives.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use mosaic_comms::{
+    Args, Call, Encoded, HandlerResult, Handling, Method, ObjectRef, Reason, Runtime, Uid, Undecoded,
+};
+use parking_lot::Mutex;
+use pyo3::prelude::*;
+use tokio::sync::oneshot;
+
+use crate::answer::Answer;
+use crate::bell::{Bell, Turn};
+use crate::decode::{self, Sender};
+
+/// Something that has come for a runtime.
+pub(crate) enum Arrival {
+    Request(Box<Request>),
+    Connected(Uid),
+    Disconnected(Uid, Reason),
+}
+
+/// A method that is to be called.
+pub(crate) struct Request {
+    method: String,
+    object: Option<ObjectRef>,
+    received: Undecoded,
+    call: Call,
+    answer: oneshot::Sender<HandlerResult>,
+}
+
+/// What has come, until a loop takes it.
+pub(crate) struct Inbox {
+    state: Mutex<State>,
+    /// Called on the loop's thread with everything that comes.
+    receiver: Py<PyAny>,
+    sender: Sender,
+}
+
+#[derive(Default)]
+struct State {
+    /// Bounded by the windows of the links.
+    waiting: VecDeque<Arrival>,
+    bell: Option<Arc<Bell>>,
+}
+
+impl Inbox {
+    pub(crate) fn new(receiver: Py<PyAny>, sender: Sender) -> Inbox {
+        Inbox { state: Mutex::default(), receiver, sender }
+    }
+
+    /// Whether a pickle of theirs may be read.
+    pub(crate) fn sender(&self) -> Sender {
+        self.sender
+    }
+
+    pub(crate) fn bell(&self) -> Option<Arc<Bell>> {
+        self.state.lock().bell.clone()
+    }
+
+    /// From now on what comes goes to this loop, first what came before.
+    pub(crate) fn attach(self: &Arc<Self>, bell: &Arc<Bell>) {
+        let mut state = self.state.lock();
+        state.waiting.drain(..).for_each(|arrival| bell.leave(Turn::Arrive(self.clone(), arrival)));
+        state.bell = Some(bell.clone());
+    }
+
+    fn take(self: &Arc<Self>, arrival: Arrival) {
+        let mut state = self.state.lock();
+        match &state.bell {
+            Some(bell) => bell.leave(Turn::Arrive(self.clone(), arrival)),
+            None => state.waiting.push_back(arrival),
+        }
+    }
+
+    /// Gives it to Python, on the loop's thread.
+    pub(crate) fn hand_over(self: &Arc<Self>, py: Python<'_>, arrival: Arrival) -> PyResult<()> {
+        let receiver = self.receiver.bind(py);
+        match arrival {
+            Arrival::Connected(uid) => receiver.call1(("connected", uid.as_str(), py.None(), py.None()))?,
+            Arrival::Disconnected(uid, reason) => {
+                receiver.call1(("disconnected", uid.as_str(), reason.to_string(), py.None()))?
+            }
+            Arrival::Request(request) => return self.hand_over_request(py, *request),
+        };
+        Ok(())
+    }
+
+    fn hand_over_request(self: &Arc<Self>, py: Python<'_>, request: Request) -> PyResult<()> {
+        let Request { method, object, received, call, answer } = request;
+        let wants_reply = call.wants_reply();
+        let answer = Answer::new(answer, self.bell(), wants_reply);
+        match decode::arguments(py, received, self.sender) {
+            Err(error) => answer.refuse(py, &error),
+            Ok((kwargs, args)) => {
+                let object = object.map(|object| (object.kind().to_owned(), object.uid().to_owned()));
+                let message = (method, object, kwargs, args, answer);
+                self.receiver.bind(py).call1(("request", call.sender().as_str(), message, py.None()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The runtime of a manager in Python.
+pub(crate) struct PythonRuntime(pub(crate) Arc<Inbox>);
+
+impl PythonRuntime {
+    fn request(&self, method: &str, object: Option<ObjectRef>, received: Undecoded, call: Call) -> Handling {
+        let (answer, answered) = oneshot::channel();
+        let method = method.to_owned();
+        self.0.take(Arrival::Request(Box::new(Request { method, object, received, call, answer })));
+        Handling::Future(Box::pin(async move {
+            // A handler that ends without an answer has been let go by its loop.
+            answered.await.unwrap_or_else(|_| Ok(Encoded { body: vec![0xc0], buffers: Vec::new() }))
+        }))
+    }
+}
+
+impl Runtime for PythonRuntime {
+    fn dispatch(self: Arc<Self>, method: &str, args: Args, call: Call) -> Option<Handling> {
+        Some(self.request(method, None, args.into_undecoded(), call))
+    }
+
+    /// What a Python object has for methods is known when one is asked for.
+    fn methods(&self) -> Vec<Method> {
+        Vec::new()
+    }
+
+    fn command(
+        self: Arc<Self>,
+        object: &ObjectRef,
+        method: &str,
+        args: Args,
+        call: Call,
+    ) -> Option<Handling> {
+        Some(self.request(method, Some(object.clone()), args.into_undecoded(), call))
+    }
+
+    fn stop(self: Arc<Self>, call: Call) -> Handling {
+        self.request("stop", None, Undecoded::default(), call)
+    }
+
+    fn connected(&self, peer: &Uid) {
+        self.0.take(Arrival::Connected(peer.clone()));
+    }
+
+    fn disconnected(&self, peer: &Uid, reason: &Reason) {
+        self.0.take(Arrival::Disconnected(peer.clone(), reason.clone()));
+    }
+}

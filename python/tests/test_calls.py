@@ -1,0 +1,148 @@
+"""Calls and messages between processes, and within one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+from conftest import HERE, network, run
+
+import mosaic_comms
+
+
+class Counter:
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.noted: list[Any] = []
+
+    def note(self, sender: str, **kwargs: Any) -> None:
+        self.noted.append((sender, kwargs))
+
+    async def slow(self, sender: str, value: int) -> int:
+        await asyncio.to_thread(int)
+        return value
+
+    def add(self, sender: str, a: float, b: float) -> float:
+        return a + b
+
+
+PLAIN = [
+    None,
+    True,
+    -1,
+    2**63,
+    -(2**63),
+    1.5,
+    "täxt",
+    b"bytes",
+    b"x" * 100_000,
+    [1, [2, "three"], {}],
+    {"a": {"b": [None]}, 1: "one", None: "none"},
+]
+
+
+def test_a_call_returns_its_result_between_processes(worker: Any) -> None:
+    async def test() -> None:
+        async with network() as [monitor]:
+            worker("worker:0", monitor.port)
+            await monitor.wait_for("worker:0")
+            assert await monitor.send_recv_async("worker:0", method="add", a=1, b=2.5) == 3.5
+            for value in PLAIN:
+                assert await monitor.send_recv_async("worker:0", method="echo", value=value) == value
+
+    run(test())
+
+
+def test_synchronous_calls_work_from_a_thread_and_from_a_script_without_a_loop(worker: Any) -> None:
+    monitor = mosaic_comms.CommsManager(mosaic_comms._start.Plain("monitor"), HERE)
+    monitor.connect_recv()
+    ended = monitor.listen()
+    worker("worker:0", monitor.port)
+    loop = mosaic_comms.get_event_loop()
+    asyncio.run_coroutine_threadsafe(monitor.wait_for("worker:0"), loop).result(60)
+    assert monitor.send_recv("worker:0", method="add", a=1, b=2) == 3
+    monitor.send("worker:0", method="note", value=7)
+    assert monitor.send_recv("worker:0", method="noted") == [7]
+    asyncio.run_coroutine_threadsafe(monitor.stop(), loop).result(60)
+    ended.result(60)
+    monitor.wait()
+
+
+def test_a_synchronous_call_on_the_loops_own_thread_raises() -> None:
+    async def test() -> None:
+        async with network(("worker:0", Counter())) as [monitor, _]:
+            with pytest.raises(RuntimeError, match="send_recv_async"):
+                monitor.send_recv("worker:0", method="add", a=1, b=2)
+            with pytest.raises(RuntimeError, match="wait_async|wait"):
+                monitor.wait()
+            # One-way messages never wait.
+            monitor.send("worker:0", method="note", a=1)
+            assert await asyncio.to_thread(monitor.send_recv, "worker:0", method="add", a=1, b=2) == 3
+
+    run(test())
+
+
+def test_messages_of_one_sender_are_handled_in_order() -> None:
+    async def test() -> None:
+        counter = Counter()
+        async with network(("worker:0", counter)) as [monitor, _]:
+            for number in range(500):
+                monitor.send("worker:0", method="note", number=number)
+            await monitor.send_recv_async("worker:0", method="slow", value=0)
+        assert [kwargs["number"] for _, kwargs in counter.noted] == list(range(500))
+
+    run(test())
+
+
+def test_many_calls_are_under_way_at_once() -> None:
+    async def test() -> None:
+        async with network(("worker:0", Counter())) as [monitor, _]:
+            calls = [monitor.send_recv_async("worker:0", method="slow", value=value) for value in range(300)]
+            assert await asyncio.gather(*calls) == list(range(300))
+
+    run(test())
+
+
+def test_a_proxy_calls_methods_and_options_are_not_among_the_keywords() -> None:
+    async def test() -> None:
+        counter = Counter()
+        async with network(("worker:0", counter)) as [monitor, _]:
+            assert await monitor.proxy("worker:0").add(a=1, b=2) == 3
+            note = monitor.proxy("worker:0", timeout=60).note
+            await note(timeout=1, express=2, reply=3)
+            assert counter.noted == [("monitor", {"timeout": 1, "express": 2, "reply": 3})]
+
+    run(test())
+
+
+def test_a_reply_is_awaited_later() -> None:
+    async def test() -> None:
+        async with network(("worker:0", Counter())) as [monitor, _]:
+            reply = await monitor.options(reply=True).send_async("worker:0", method="add", a=1, b=2)
+            assert reply is not None
+            assert await reply == 3
+            assert await monitor.send_async("worker:0", method="add", a=1, b=2) is None
+
+    run(test())
+
+
+def test_calls_from_several_threads_do_not_disturb_each_other() -> None:
+    async def test() -> None:
+        async with network(("worker:0", Counter())) as [monitor, _]:
+            results: list[float] = []
+
+            def calls() -> None:
+                for number in range(50):
+                    results.append(monitor.send_recv("worker:0", method="add", a=number, b=1) - number)
+
+            threads = [threading.Thread(target=calls) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                await asyncio.to_thread(thread.join)
+            assert results == [1] * 200
+
+    run(test())
