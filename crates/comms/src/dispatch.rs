@@ -28,6 +28,7 @@ use crate::message::{Message, Origin};
 use crate::method::Method;
 use crate::objects::ObjectRef;
 use crate::runtime::{Call, Computation, HandlerResult, Handling, Runtime};
+use crate::trace::{self, Surroundings};
 
 /// Requests that a dispatcher takes before the replies to them are written at the latest.
 const BATCH: usize = 64;
@@ -37,21 +38,6 @@ const STOP: &str = "stop";
 
 /// Messages of one peer beyond which express ones are refused as long as nobody takes them: no window bounds those.
 pub(crate) const HELD: usize = 4096;
-
-tokio::task_local! {
-    /// How deep the handler that runs now is nested: calls that it makes are one deeper.
-    static DEPTH: u8;
-}
-
-/// The depth of a request that is made here and now.
-pub(crate) fn depth_of_requests() -> u8 {
-    DEPTH.try_with(|depth| depth.saturating_add(1)).unwrap_or(0)
-}
-
-/// Whether this is the code of a handler.
-pub(crate) fn is_in_handler() -> bool {
-    DEPTH.try_with(|_| ()).is_ok()
-}
 
 /// What has come from one peer and has not been started.
 #[derive(Debug, Default)]
@@ -332,12 +318,12 @@ async fn start(shared: &Arc<Shared>, message: Message, mut caller: Caller, permi
     if caller.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
         return caller.fail(RemoteError::new(RemoteError::EXPIRED, "the deadline had passed"));
     }
-    let depth = envelope.depth;
     let handling = match begin(shared, &envelope, parts.body, parts.buffers, &caller) {
         Ok(handling) => handling,
         Err(error) => return caller.fail(*error),
     };
-    let span = tracing::debug_span!("call", peer = %caller.sender, method = %caller.method, id = envelope.id);
+    let (span, trace) = trace::of_call(&caller.sender, envelope.method, envelope.id, envelope.trace);
+    let here = Surroundings::of_handler(envelope.depth, trace);
     match handling {
         Handling::Done(result) => {
             let stops = result.is_ok() && is_stop(&envelope);
@@ -348,18 +334,26 @@ async fn start(shared: &Arc<Shared>, message: Message, mut caller: Caller, permi
             }
         }
         Handling::Future(future) => {
-            let mut handler =
-                Box::pin(DEPTH.scope(depth, AssertUnwindSafe(future.instrument(span)).catch_unwind()));
+            let mut handler = Box::pin(here.scope(AssertUnwindSafe(future.instrument(span)).catch_unwind()));
             match futures_util::poll!(handler.as_mut()) {
-                std::task::Poll::Ready(result) => caller.finish(unwound(result)),
+                std::task::Poll::Ready(result) => {
+                    // The call's span ends before its caller can know of it.
+                    drop(handler);
+                    caller.finish(unwound(result));
+                }
                 std::task::Poll::Pending => {
                     caller.write = Write::Now;
                     let cancelled = caller.register();
                     let task = async move {
-                        tokio::select! {
+                        let result = tokio::select! {
                             biased;
-                            result = handler => caller.finish(unwound(result)),
-                            () = cancelled.cancelled() => caller.forget(),
+                            result = &mut handler => Some(result),
+                            () = cancelled.cancelled() => None,
+                        };
+                        drop(handler);
+                        match result {
+                            Some(result) => caller.finish(unwound(result)),
+                            None => caller.forget(),
                         }
                         drop(permit);
                     };
@@ -367,16 +361,16 @@ async fn start(shared: &Arc<Shared>, message: Message, mut caller: Caller, permi
                 }
             }
         }
-        Handling::Compute(compute) => Running { caller, permit, span, depth }.compute(compute),
+        Handling::Compute(compute) => Running { caller, permit, span, here }.compute(compute),
         Handling::Turn(mut turn) => match futures_util::poll!(turn.as_mut()) {
-            std::task::Poll::Ready(compute) => Running { caller, permit, span, depth }.compute(compute),
+            std::task::Poll::Ready(compute) => Running { caller, permit, span, here }.compute(compute),
             std::task::Poll::Pending => {
                 let cancelled = caller.register();
                 let task = async move {
                     tokio::select! {
                         biased;
                         () = cancelled.cancelled() => caller.forget(),
-                        compute = turn => Running { caller, permit, span, depth }.compute(compute),
+                        compute = turn => Running { caller, permit, span, here }.compute(compute),
                     }
                 };
                 shared.handlers.spawn_on(task, &shared.executor);
@@ -390,18 +384,19 @@ struct Running {
     caller: Caller,
     permit: OwnedSemaphorePermit,
     span: Span,
-    depth: u8,
+    here: Surroundings,
 }
 
 impl Running {
     /// Starts it on the compute pool.
     fn compute(self, compute: Computation) {
-        let Running { mut caller, permit, span, depth } = self;
+        let Running { mut caller, permit, span, here } = self;
         let shared = caller.shared.clone();
         caller.register();
         let compute = move || {
-            let result = span
-                .in_scope(|| DEPTH.sync_scope(depth, || std::panic::catch_unwind(AssertUnwindSafe(compute))));
+            let result =
+                span.in_scope(|| here.in_scope(|| std::panic::catch_unwind(AssertUnwindSafe(compute))));
+            drop(span);
             caller.write = Write::Now;
             caller.finish(unwound(result));
             drop(permit);

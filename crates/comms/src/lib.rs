@@ -56,7 +56,7 @@
 //! - Large data: [`Array`] and [`Blob`], which travel without being copied. [`Value`] is whatever a method takes or
 //!   returns, for tools that know its type only when they run.
 //! - Who is there: [`CommsManager::wait_for`], [`CommsManager::events`], [`CommsManager::topology`]; how it stands:
-//!   [`CommsManager::status`], [`CommsManager::link_state`].
+//!   [`CommsManager::status`], [`CommsManager::link_state`]; which call led to which: [`TraceContext`].
 //! - What can go wrong: [`CallError`], which says by [`CallError::execution`] whether a request has run, and
 //!   [`RemoteError`], an error of a handler elsewhere.
 //!
@@ -92,6 +92,7 @@ mod out_of_band;
 mod pool;
 mod runtime;
 mod status;
+mod trace;
 mod transport;
 mod type_name;
 mod value;
@@ -195,6 +196,7 @@ pub use out_of_band::{EXT_ARRAY, EXT_BYTES};
 pub use pool::{ALIGNMENT, Buffer, DEFAULT_KEEP, Pool, Received};
 pub use runtime::{Call, Computation, HandlerResult, Handling, IntoRuntime, Methods, Runtime};
 pub use status::{LinkCondition, LinkRecord, LinkState, RecordEntry, Status};
+pub use trace::{InvalidTraceContext, TraceContext};
 pub use transport::unix::socket_folder;
 pub use value::Value;
 

@@ -13,16 +13,17 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use super::reply::{Cancel, Reply, Waiting};
 use super::{CommsManager, Phase, Shared};
-use crate::dispatch::depth_of_requests;
 use crate::encode::{EncodeError, Encoded, encode_value};
 use crate::error::{CallError, RemoteError, TrySendError, TrySendReason};
 use crate::kwargs::IntoArgs;
 use crate::link::{Link, Write};
 use crate::message::{Message, Origin, OwnReply};
 use crate::objects::ObjectRef;
+use crate::trace::{self, Surroundings};
 
 /// A request that is being put together.
 #[derive(Debug)]
@@ -91,10 +92,17 @@ impl Draft {
         &self.comms.shared
     }
 
-    /// The message, its id still to be drawn. The encoded arguments stay where they are.
-    fn encode(&self, args: &Encoded, wants_reply: bool) -> Result<Outgoing, CallError> {
-        let envelope = self.envelope(wants_reply);
-        let outgoing = Outgoing::new(&envelope, Body::Copy(&args.body), args.buffers.clone());
+    /// The message, its id still to be drawn, and the span that it is told by. The encoded arguments stay where they are.
+    fn encode(&self, args: &Encoded, wants_reply: bool) -> Result<(Outgoing, Span), CallError> {
+        let here = Surroundings::here();
+        let (span, trace) = trace::of_request(&here, &self.uid, &self.method);
+        let trace = trace.map(|context| context.to_string());
+        let envelope = self.envelope(wants_reply, &here, trace.as_deref());
+        Ok((self.encode_with(&envelope, args)?, span))
+    }
+
+    fn encode_with(&self, envelope: &Envelope<'_>, args: &Encoded) -> Result<Outgoing, CallError> {
+        let outgoing = Outgoing::new(envelope, Body::Copy(&args.body), args.buffers.clone());
         let outgoing = outgoing.map_err(|_| self.names_too_large())?;
         let control = mosaic_proto::limits::MAX_CONTROL_MESSAGE as u64;
         if self.express && outgoing.cost() > control {
@@ -103,18 +111,23 @@ impl Draft {
         Ok(outgoing)
     }
 
-    fn envelope(&self, wants_reply: bool) -> Envelope<'_> {
+    fn envelope<'a>(
+        &'a self,
+        wants_reply: bool,
+        here: &Surroundings,
+        trace: Option<&'a str>,
+    ) -> Envelope<'a> {
         Envelope {
             kind: Kind::Message,
             id: 0,
             method: &self.method,
             wants_reply,
             express: self.express,
-            depth: depth_of_requests(),
+            depth: here.depth_of_requests(),
             command: self.object.as_ref().map(ObjectRef::target),
             remaining: self.deadline,
             codec: Codec::MessagePack,
-            trace: None,
+            trace,
         }
     }
 
@@ -146,7 +159,7 @@ impl Draft {
             }
             Route::Unknown => return Err(self.unknown()),
         };
-        let outgoing = self.encode(&args, false)?;
+        let (outgoing, _span) = self.encode(&args, false)?;
         let request = Request { outgoing, express: self.express, reply: None, deadline: None };
         match link.send(request) {
             Ok(Admission::Accepted(_)) => Ok(()),
@@ -196,16 +209,18 @@ impl Draft {
             Route::Unknown => return Err(self.unknown()),
         };
         let (ticket, reply) = oneshot::channel();
-        let cancel = self.send_to_self(args.into_owned(), Some(ticket))?.drop_guard();
+        let (given_up, span) = self.send_to_self(args.into_owned(), Some(ticket))?;
+        let cancel = given_up.drop_guard();
         let timer = self.deadline.map(|limit| Box::pin(tokio::time::sleep(limit)));
-        Ok(self.reply(peer, Waiting::Own { reply, timer, cancel: Some(cancel) }))
+        Ok(self.reply(peer, span, Waiting::Own { reply, timer, cancel: Some(cancel) }))
     }
 
     fn call_over<R>(self, link: Arc<Link>, args: &Encoded) -> Result<Reply<R>, CallError> {
         let (ticket, outcome) = oneshot::channel();
         let context = &self.shared().context;
+        let (outgoing, span) = self.encode(args, true)?;
         let request = Request {
-            outgoing: self.encode(args, true)?,
+            outgoing,
             express: self.express,
             reply: Some(ticket),
             deadline: self.deadline.map(|limit| context.time(Instant::now() + limit)),
@@ -214,7 +229,7 @@ impl Draft {
             Ok(admission) => {
                 let peer = link.peer.clone();
                 let cancel = Cancel { link, id: admission.id(), armed: true };
-                Ok(self.reply(peer, Waiting::Link { outcome, cancel }))
+                Ok(self.reply(peer, span, Waiting::Link { outcome, cancel }))
             }
             Err(_) => {
                 let reason = link.look(|machine| machine.ended().cloned()).unwrap_or(Reason::SessionLost);
@@ -223,9 +238,17 @@ impl Draft {
         }
     }
 
-    fn reply<R>(self, peer: Uid, waiting: Waiting) -> Reply<R> {
+    fn reply<R>(self, peer: Uid, span: Span, waiting: Waiting) -> Reply<R> {
         let shared = self.comms.shared.clone();
-        Reply { waiting, peer, method: self.method, shared, deadline: self.deadline, result: PhantomData }
+        Reply {
+            waiting,
+            peer,
+            method: self.method,
+            shared,
+            deadline: self.deadline,
+            _span: span,
+            result: PhantomData,
+        }
     }
 
     pub(super) fn try_send(mut self) -> Result<(), TrySendError> {
@@ -252,7 +275,7 @@ impl Draft {
             }
             Some(Route::Unknown) | None => return Err(self.unknown().into()),
         };
-        let outgoing = self.encode(args, false)?;
+        let (outgoing, _span) = self.encode(args, false)?;
         let request = Request { outgoing, express: self.express, reply: None, deadline: None };
         match link.try_send(request) {
             true => Ok(()),
@@ -260,14 +283,17 @@ impl Draft {
         }
     }
 
-    /// Gives what cancels the handler.
+    /// Gives what cancels the handler, and the span that the message is told by.
     fn send_to_self(
         &self,
         args: Encoded,
         ticket: Option<oneshot::Sender<OwnReply>>,
-    ) -> Result<CancellationToken, CallError> {
+    ) -> Result<(CancellationToken, Span), CallError> {
+        let here = Surroundings::here();
+        let (span, trace) = trace::of_request(&here, &self.uid, &self.method);
+        let trace = trace.map(|context| context.to_string());
         let mut envelope = Vec::new();
-        self.envelope(ticket.is_some()).encode(&mut envelope);
+        self.envelope(ticket.is_some(), &here, trace.as_deref()).encode(&mut envelope);
         let incoming =
             Incoming::from_parts(&envelope, &args.body, Vec::new()).map_err(|_| self.names_too_large())?;
         let given_up = CancellationToken::new();
@@ -275,7 +301,7 @@ impl Draft {
         let sender = self.sender.as_ref().unwrap_or(&self.shared().uid).clone();
         let message = Message::new(sender, incoming, args.buffers, origin);
         self.shared().send_to_self(message);
-        Ok(given_up)
+        Ok((given_up, span))
     }
 
     /// Where the message goes, as far as is known here; `None` if the monitor should be asked.
@@ -367,7 +393,9 @@ pub(super) fn send_unasked(shared: &Arc<Shared>, peer: &Uid, method: &str, args:
         express: true,
         deadline: None,
     };
-    if let Ok(outgoing) = draft.encode(args, false) {
+    // The protocol's own messages belong to nobody's trace.
+    let envelope = draft.envelope(false, &Surroundings::default(), None);
+    if let Ok(outgoing) = draft.encode_with(&envelope, args) {
         let request = Request { outgoing, express: true, reply: None, deadline: None };
         // The link may have ended: then there is nobody to tell.
         let _ = link.send(request);

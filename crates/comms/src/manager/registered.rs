@@ -19,6 +19,7 @@ use super::{Protocol, Shared};
 use crate::error::{HandlerError, UnknownPeer};
 use crate::message::OwnReply;
 use crate::runtime::encoded;
+use tracing::Span;
 
 /// By which a registered reply finds its future. It may travel as an argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -114,8 +115,15 @@ impl Protocol {
         }
         let waiting = Waiting::Registered { ending: waits, _registration: registration };
         let method = "register_reply_future".to_owned();
-        let reply =
-            Reply { waiting, peer, method, shared: shared.clone(), deadline: None, result: PhantomData };
+        let reply = Reply {
+            waiting,
+            peer,
+            method,
+            shared: shared.clone(),
+            deadline: None,
+            _span: Span::none(),
+            result: PhantomData,
+        };
         Ok((id, reply))
     }
 

@@ -13,6 +13,7 @@ use mosaic_proto::wire::{Incoming, Kind};
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 use tokio_util::sync::DropGuard;
+use tracing::Span;
 
 use super::Shared;
 use super::registered::{Ending, Registration};
@@ -31,6 +32,8 @@ pub struct Reply<R> {
     pub(super) method: String,
     pub(super) shared: Arc<Shared>,
     pub(super) deadline: Option<Duration>,
+    /// Ends with this.
+    pub(super) _span: Span,
     pub(super) result: PhantomData<fn() -> R>,
 }
 

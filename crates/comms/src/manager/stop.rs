@@ -12,6 +12,7 @@ use tracing::debug;
 use super::membership::Input;
 use super::{CommsManager, Phase, Shared};
 use crate::link::{Link, Write};
+use crate::trace::Surroundings;
 use crate::transport::unix;
 
 /// How long a goodbye may take to be read by everybody.
@@ -78,7 +79,7 @@ impl Shared {
 
     /// Whether handlers may still send: those that were accepted are being finished.
     pub(super) fn is_draining(&self) -> bool {
-        self.phase() == Phase::Stopping && !self.handlers.is_empty() && crate::dispatch::is_in_handler()
+        self.phase() == Phase::Stopping && !self.handlers.is_empty() && Surroundings::here().are_a_handlers()
     }
 
     async fn stop(self: Arc<Self>) {
