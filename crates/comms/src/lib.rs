@@ -207,7 +207,5 @@ pub mod __generated {
     pub use crate::generated::{ByItself, ByText, Callee, Failure, argument_or, finished, of_kind};
 }
 
-/// The programs of README.md are run as tests.
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct Readme;
+mod pages;
