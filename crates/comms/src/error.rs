@@ -134,6 +134,26 @@ impl HandlerError {
 }
 
 /// How a call, or a one-way message, can fail.
+///
+/// # Example
+/// ```
+/// use mosaic_comms::{CallError, CommsManager, Config, Execution, HandlerError, Methods};
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let methods = Methods::new()
+///     .method("store", |_, _| async { Err::<(), _>(HandlerError::new("full", "there is no room")) });
+/// let comms = CommsManager::start("monitor", methods, Config::default().address("127.0.0.1")).await?;
+/// match comms.send_recv::<()>("monitor", "store", ()).await {
+///     Err(CallError::Remote(error)) if error.kind == "full" => assert_eq!(error.message, "there is no room"),
+///     other => panic!("{other:?}"),
+/// }
+/// let error = comms.send_recv::<()>("monitr", "store", ()).await.unwrap_err();
+/// assert_eq!(error.to_string(), "there is no runtime `monitr`, did you mean `monitor`?");
+/// assert_eq!((error.execution(), error.is_safe_to_retry()), (Execution::NotRun, true));
+/// # comms.stop().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CallError {

@@ -59,6 +59,24 @@ pub enum Event {
 }
 
 /// The events from the moment on at which they were asked for.
+///
+/// # Example
+/// ```
+/// use mosaic_comms::{CommsManager, Config, Event, Methods};
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let here = Config::default().address("127.0.0.1");
+/// let monitor = CommsManager::start("monitor", Methods::new(), here.clone()).await?;
+/// let mut events = monitor.events();
+/// let joining = here.monitor(monitor.address(), monitor.port());
+/// let worker = CommsManager::start("worker:0", Methods::new(), joining).await?;
+/// let Some(Event::Connected { uid, .. }) = events.next().await else { panic!("somebody came") };
+/// assert_eq!(uid, *worker.uid());
+/// # worker.stop().await;
+/// # monitor.stop().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Events(pub(crate) broadcast::Receiver<Event>);
 

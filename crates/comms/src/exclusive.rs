@@ -26,6 +26,25 @@ use crate::runtime::{Call, Handling, Runtime};
 ///
 /// A `&mut self` method that waits for a call which comes back to its own runtime waits for itself: give such calls a
 /// deadline, or let the method take `&self`.
+///
+/// # Example
+/// ```
+/// use mosaic_comms::{Exclusive, Runtime};
+///
+/// struct Counter(u64);
+///
+/// #[mosaic_comms::runtime]
+/// impl Counter {
+///     pub async fn add(&mut self, amount: u64) -> u64 {
+///         self.0 += amount;
+///         self.0
+///     }
+/// }
+///
+/// // `CommsManager::start` makes this of it by itself.
+/// let counter = Exclusive::new(Counter(0));
+/// assert_eq!(counter.methods()[0].to_string(), "add(amount)");
+/// ```
 pub struct Exclusive<T> {
     state: State<T>,
     /// The hook that was called last, if it had to wait for its turn; it keeps the one before.

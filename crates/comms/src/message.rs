@@ -20,6 +20,23 @@ use crate::pool::{Buffer, Received};
 use crate::runtime::Cancelled;
 
 /// A message that was received and has not been handled.
+///
+/// # Example
+/// ```
+/// use mosaic_comms::{CommsManager, Config, Methods, kwargs};
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// // Not started by `start`, which would listen.
+/// let comms = CommsManager::new("monitor", Methods::new(), Config::default().address("127.0.0.1"))?;
+/// comms.connect_recv().await?;
+/// comms.send("monitor", "note", kwargs! { n: 7 }).await?;
+/// let (sender, message) = comms.recv().await?;
+/// assert_eq!((sender.as_str(), message.method().as_str(), message.wants_reply()), ("monitor", "note", false));
+/// assert_eq!(message.into_args()?.get::<u32>("n")?, 7);
+/// # comms.stop().await;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Message {
     pub(crate) sender: Uid,
     incoming: Incoming<Buffer>,

@@ -21,7 +21,36 @@ use crate::objects::ObjectRef;
 
 /// An endpoint of the network: its methods may be called by the others.
 ///
-/// Object safe. [`Methods`] implements it for closures.
+/// Object safe. [`Methods`] implements it for closures, the attribute [`runtime`](macro@crate::runtime) for types of one's
+/// own. Whoever implements it by hand decides how each call is handled:
+///
+/// # Example
+/// ```
+/// use std::sync::Arc;
+/// use mosaic_comms::{Args, Call, CommsManager, Config, Handling, Method, Runtime, encode_value, kwargs};
+///
+/// /// Has every method there could be.
+/// struct Parrot;
+///
+/// impl Runtime for Parrot {
+///     fn dispatch(self: Arc<Self>, method: &str, _args: Args, _call: Call) -> Option<Handling> {
+///         Some(Handling::Done(encode_value(&method).map_err(Into::into)))
+///     }
+///
+///     fn methods(&self) -> Vec<Method> {
+///         Vec::new()
+///     }
+/// }
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let comms = CommsManager::start("monitor", Parrot, Config::default().address("127.0.0.1")).await?;
+/// let said: String = comms.send_recv("monitor", "hello", kwargs! {}).await?;
+/// assert_eq!(said, "hello");
+/// # comms.stop().await;
+/// # Ok(())
+/// # }
+/// ```
 pub trait Runtime: Send + Sync + 'static {
     /// Starts to handle one call. `None` if there is no such method.
     ///
@@ -115,6 +144,36 @@ impl fmt::Debug for Handling {
 }
 
 /// What a handler may know of the call that it serves.
+///
+/// # Example
+/// ```
+/// use mosaic_comms::{Call, CommsManager, Config, HandlerError};
+///
+/// struct Worker;
+///
+/// #[mosaic_comms::runtime]
+/// impl Worker {
+///     /// Sums up, unless the caller gives up meanwhile.
+///     pub fn sum(&self, call: &Call, to: u64) -> Result<u64, HandlerError> {
+///         let mut sum = 0;
+///         for term in 0..to {
+///             if term % 1024 == 0 && call.is_cancelled() {
+///                 return Err(HandlerError::new("cancelled", format!("{} has given up", call.sender())));
+///             }
+///             sum += term;
+///         }
+///         Ok(sum)
+///     }
+/// }
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let comms = CommsManager::start("monitor", Worker, Config::default().address("127.0.0.1")).await?;
+/// assert_eq!(WorkerProxy::new(&comms, "monitor").sum(100).await?, 4950);
+/// # comms.stop().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Call {
     pub(crate) sender: Uid,

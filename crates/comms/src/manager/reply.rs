@@ -24,6 +24,23 @@ use crate::message::{OwnReply, decode_error};
 use crate::pool::{Buffer, Received};
 
 /// The reply to a request that was sent. Dropping it cancels the call at the peer, unless it is detached.
+///
+/// # Example
+/// ```
+/// use mosaic_comms::{CommsManager, Config, Methods, kwargs};
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let methods = Methods::new().compute("square", |args, _call| Ok(args.get::<f64>("of")?.powi(2)));
+/// let comms = CommsManager::start("monitor", methods, Config::default().address("127.0.0.1")).await?;
+/// // Both requests are under way before either result is awaited.
+/// let first = comms.send("monitor", "square", kwargs! { of: 2 }).reply::<f64>().await?;
+/// let second = comms.send("monitor", "square", kwargs! { of: 3 }).reply::<f64>().await?;
+/// assert_eq!((first.await?, second.await?), (4.0, 9.0));
+/// comms.send("monitor", "square", kwargs! { of: 4 }).reply::<f64>().await?.detach();
+/// # comms.stop().await;
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "dropping it cancels the call"]
 #[derive(Debug)]
 pub struct Reply<R> {
