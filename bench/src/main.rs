@@ -1,38 +1,54 @@
-//! Figures of Mosaic comms between two processes of this machine, beside raw tokio in the same run.
+//! Figures of Mosaic comms between two processes of this machine, beside its peers in the same run.
 //!
-//! `cargo run --release --manifest-path bench/Cargo.toml` prints one table, pinned to one core and default. Medians of
-//! alternating runs; what "pinned" and "default" mean is in `docs/benchmarks/README.md`.
+//! `cargo xtask bench` builds and runs it. This program is three: the one that is started directs the runs
+//! (`run.rs`), and starts itself again as the process that measures one peer (`measure PART PEER ..`), which starts the one
+//! that serves it (`serve PEER`). A measuring process prints one line a figure; Python scripts do the same.
 
+mod calls;
+mod figures;
 mod flood;
-mod ours;
-mod pair;
-mod raw;
+mod frames;
+mod options;
+mod outcome;
+mod part;
+mod peers;
+mod process;
+mod report;
+mod run;
+mod sheet;
+mod targets;
 
-use std::error::Error;
+use std::process::ExitCode;
 
-use pair::{Pinning, Role};
+use options::Options;
+use outcome::Outcome;
+use sheet::Sheet;
 
-fn main() -> Result<(), Box<dyn Error>> {
-    match Role::of_this_process() {
-        Some(Role::Mosaic { port, uid, transport }) => ours::serve(port, &uid, transport),
-        Some(Role::Raw) => raw::serve(),
-        None => measure(),
+fn main() -> ExitCode {
+    match start() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {}", outcome::with_causes(&*failure));
+            ExitCode::FAILURE
+        }
     }
 }
 
-fn measure() -> Result<(), Box<dyn Error>> {
-    let only = std::env::args().nth(1).unwrap_or_default();
-    let figure = std::env::args().nth(2);
-    for pinning in [Pinning::OneCore, Pinning::Default] {
-        println!("\n{pinning:?}");
-        if only.is_empty() || only == "raw" {
-            raw::measure(pinning)?;
+fn start() -> Outcome {
+    // In the worker processes of start-up times, this is the whole of the program.
+    mosaic_comms::local::worker(|_uid| mosaic_comms::Methods::new())?;
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["measure", part, peer, pinning, milliseconds] => {
+            process::end_with_parent();
+            process::Pinning::parse(pinning)?.apply()?;
+            peers::find(peer)?.measure(part::Part::parse(part)?, &Sheet::new(milliseconds.parse()?))
         }
-        for transport in ours::Transport::ALL {
-            if only.is_empty() || only == "ours" || only == transport.name() {
-                ours::measure(pinning, transport, figure.as_deref())?;
-            }
+        ["serve", peer, ref details @ ..] => peers::find(peer)?.serve(details),
+        _ => {
+            let options = Options::parse(&words)?;
+            report::publish(&run::everything(&options)?, &options)
         }
     }
-    Ok(())
 }

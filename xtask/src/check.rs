@@ -8,6 +8,7 @@ use crate::{tidy, workspace};
 pub(crate) fn run() -> Result<(), String> {
     let outcomes = [
         step(&mut cargo(&["fmt", "--all", "--check"])),
+        step(&mut cargo(&["fmt", "--manifest-path", "bench/Cargo.toml", "--check"])),
         tidy::run(&workspace()),
         step(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
         step(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings")),

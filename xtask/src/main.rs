@@ -1,8 +1,10 @@
-//! The project's own commands: `cargo xtask check`, `cargo xtask test`, `cargo xtask tidy`, `cargo xtask chaos`.
+//! The project's own commands: `cargo xtask check`, `cargo xtask test`, `cargo xtask tidy`, `cargo xtask chaos`,
+//! `cargo xtask bench`.
 //!
 //! This file reads the command line and hands over to one file a command. It uses the standard library alone, so
 //! that it is built in a second on any machine.
 
+mod bench;
 mod chaos;
 mod check;
 mod leftovers;
@@ -23,6 +25,8 @@ Commands:
   test [FILTER..]    all tests, or those whose names contain a filter; then looks for what they left behind
   tidy               the house rules that a program can see (a part of check, in a second)
   chaos [--minutes M]  a network of processes under random faults (default: a minute)
+  bench [--quick] [--json FILE] [--only PEER,PEER..]
+                     figures beside those of other libraries, in 15 minutes or 3; see docs/benchmarks/README.md
 ";
 
 fn main() -> ExitCode {
@@ -31,6 +35,7 @@ fn main() -> ExitCode {
         Some((command, [])) if command == "check" => check::run(),
         Some((command, filters)) if command == "test" => test::run(filters),
         Some((command, arguments)) if command == "chaos" => chaos::run(arguments),
+        Some((command, arguments)) if command == "bench" => bench::run(arguments),
         Some((command, [])) if command == "tidy" => tidy::run(&workspace()),
         _ => {
             eprint!("{HELP}");

@@ -1,0 +1,122 @@
+//! Many runtimes: how soon they are up, and what a manager costs. Measured once a run, and not pinned: it is about
+//! more processes than there are processors.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::try_join_all;
+use mosaic_comms::{CommsManager, Methods, local};
+
+use super::{Mosaic, memory};
+use crate::outcome::{Failure, Outcome};
+use crate::part::Part;
+use crate::peers::{Peer, executor};
+use crate::process::{Pinning, Server, wait_for_parent};
+use crate::sheet::{Sheet, quantile};
+
+/// Figures of networks of this library.
+pub struct Network;
+
+/// The processes that the thousand are in.
+const PROCESSES: usize = 8;
+
+/// How long a crowd may take to join.
+const JOIN_WITHIN: Duration = Duration::from_secs(30);
+
+impl Peer for Network {
+    fn id(&self) -> &'static str {
+        "mosaic-network"
+    }
+
+    fn title(&self) -> &'static str {
+        "Mosaic, network"
+    }
+
+    fn about(&self) -> &'static str {
+        "this library: many runtimes, by Unix sockets"
+    }
+
+    fn column(&self) -> &'static str {
+        Mosaic::Unix.id()
+    }
+
+    fn parts(&self, pinning: Pinning) -> &'static [Part] {
+        match pinning {
+            Pinning::Pinned => &[],
+            Pinning::Default => &[Part::Messages],
+        }
+    }
+
+    /// A crowd of idle runtimes: `PORT PREFIX COUNT` joins the monitor there, `monitor TRANSPORT COUNT` has one here.
+    fn serve(&self, details: &[&str]) -> Outcome {
+        let executor = executor()?;
+        let crowd = executor.block_on(async {
+            match *details {
+                ["monitor", transport, count] => {
+                    let mosaic = Mosaic::parse(transport)?;
+                    let monitor = CommsManager::start("monitor", Methods::new(), mosaic.config()).await?;
+                    let mut crowd = join(mosaic, monitor.port(), "crowd", count.parse()?).await?;
+                    println!("{}", monitor.port());
+                    crowd.push(monitor);
+                    Ok(crowd)
+                }
+                [port, prefix, count] => {
+                    let crowd = join(Mosaic::Unix, port.parse()?, prefix, count.parse()?).await?;
+                    println!("joined");
+                    Ok(crowd)
+                }
+                _ => Err(Failure::from("a crowd takes a port, a prefix and a count")),
+            }
+        })?;
+        wait_for_parent();
+        drop(crowd);
+        Ok(())
+    }
+
+    fn measure(&self, _part: Part, sheet: &Sheet) -> Outcome {
+        executor()?.block_on(async {
+            start_up(sheet, "start-1", 1, 9).await?;
+            start_up(sheet, "start-16", 16, 3).await?;
+            memory::manager(sheet).await?;
+            thousand(sheet).await
+        })
+    }
+}
+
+async fn join(mosaic: Mosaic, port: u16, prefix: &str, count: usize) -> Outcome<Vec<CommsManager>> {
+    let joining = (0..count).map(|number| {
+        let config = mosaic.config().monitor("127.0.0.1", port).handshake_within(JOIN_WITHIN);
+        CommsManager::start(format!("{prefix}:{number}"), Methods::new(), config)
+    });
+    Ok(try_join_all(joining).await?)
+}
+
+/// From nothing to a network of worker processes that have all joined.
+async fn start_up(sheet: &Sheet, id: &str, workers: usize, rounds: usize) -> Outcome {
+    let mut times = Vec::new();
+    for _ in 0..rounds {
+        let start = Instant::now();
+        let network = local::Network::builder().workers(workers).start().await?;
+        times.push(start.elapsed());
+        network.stop().await;
+    }
+    sheet.write(id, quantile(times, 0.5)?)
+}
+
+/// From the start of the processes until the monitor knows a thousand, and each of them that it has joined.
+async fn thousand(sheet: &Sheet) -> Outcome {
+    let monitor = CommsManager::start("monitor", Methods::new(), Mosaic::Unix.config()).await?;
+    let port = monitor.port().to_string();
+    let count = (1000 / PROCESSES).to_string();
+    let start = Instant::now();
+    let mut crowds = (0..PROCESSES)
+        .map(|number| Server::start("mosaic-network", &[&port, &format!("crowd:{number}"), &count]))
+        .collect::<Outcome<Vec<_>>>()?;
+    monitor.wait_for_count("crowd:*", 1000).deadline(JOIN_WITHIN).await?;
+    for crowd in &mut crowds {
+        crowd.line()?;
+    }
+    sheet.write("join-1000", start.elapsed().as_secs_f64())?;
+    drop(crowds);
+    monitor.stop().await;
+    Ok(())
+}
