@@ -94,6 +94,30 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> ByText for &mut Failure<E> {
     }
 }
 
+/// What is none of these: found last of the three, it is never run, and says what would be right.
+pub trait ByNothing<E> {
+    /// Never called.
+    fn handler_error(&self) -> HandlerError
+    where
+        E: ErrorOfMethod;
+}
+
+impl<E> ByNothing<E> for Failure<E> {
+    fn handler_error(&self) -> HandlerError
+    where
+        E: ErrorOfMethod,
+    {
+        unreachable!("no type is an error of a method by this trait")
+    }
+}
+
+/// Implemented by nothing: it is what the compiler asks for where a method's error can't be sent.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no error that can be sent to the caller",
+    note = "a method fails with a type that implements `std::error::Error`, with a text, or with a boxed error"
+)]
+pub trait ErrorOfMethod {}
+
 /// Names the kind of an error.
 pub fn of_kind(mut error: HandlerError, kind: impl Into<String>) -> HandlerError {
     error.0.kind = kind.into();

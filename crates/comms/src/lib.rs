@@ -204,7 +204,9 @@ pub use value::Value;
 #[doc(hidden)]
 pub mod __generated {
     pub use crate::exclusive::{ExclusiveRuntime, State};
-    pub use crate::generated::{ByItself, ByText, Callee, Failure, argument_or, finished, of_kind};
+    pub use crate::generated::{
+        ByItself, ByNothing, ByText, Callee, ErrorOfMethod, Failure, argument_or, finished, of_kind,
+    };
 }
 
 #[cfg(doctest)]

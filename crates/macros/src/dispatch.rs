@@ -217,7 +217,7 @@ fn reply(method: &Method) -> TokenStream {
             ::core::result::Result::Ok(#value) => #finished(#value),
             ::core::result::Result::Err(#error) => {
                 #[allow(unused_imports)]
-                use ::mosaic_comms::__generated::{ByItself as _, ByText as _};
+                use ::mosaic_comms::__generated::{ByItself as _, ByNothing as _, ByText as _};
                 let mut #failure = ::mosaic_comms::__generated::Failure::new(#error);
                 ::core::result::Result::Err(#sent)
             }
