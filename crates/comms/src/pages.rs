@@ -15,6 +15,7 @@ page!(Errors, "docs/guide/src/errors.md");
 page!(Objects, "docs/guide/src/objects.md");
 page!(Machines, "docs/guide/src/machines.md");
 page!(Operating, "docs/guide/src/operating.md");
+page!(Python, "docs/guide/src/python.md");
 page!(FromZeromq, "docs/guide/src/from-zeromq.md");
 page!(FromMpi4py, "docs/guide/src/from-mpi4py.md");
 page!(FromDask, "docs/guide/src/from-dask.md");

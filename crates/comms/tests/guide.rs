@@ -43,8 +43,15 @@ fn every_listing_says_its_language() {
     for page in pages() {
         let text = std::fs::read_to_string(folder().join(&page)).unwrap();
         let openings = text.lines().filter(|line| line.starts_with("```")).step_by(2);
-        let languages =
-            ["```rust", "```rust,standalone_crate", "```rust,no_run", "```console", "```bash", "```yaml"];
+        let languages = [
+            "```rust",
+            "```rust,standalone_crate",
+            "```rust,no_run",
+            "```console",
+            "```bash",
+            "```python",
+            "```yaml",
+        ];
         openings.for_each(|opening| assert!(languages.contains(&opening), "{page}: `{opening}`"));
     }
 }
