@@ -41,6 +41,13 @@ def init(
     -------
     CommsManager
         Which `get_comms` gives from now on. Its loop runs on a thread of its own.
+
+    Examples
+    --------
+    >>> comms = mosaic_comms.init("monitor", address="127.0.0.1")
+    >>> comms is mosaic_comms.get_comms(), mosaic_comms.runtime().uid
+    (True, 'monitor')
+    >>> asyncio.run(comms.stop())
     """
     global _runtime, _comms
     from ._start import Plain, join

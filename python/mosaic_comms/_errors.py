@@ -36,6 +36,17 @@ class CommsError(Exception):
         The uid of the runtime that it is about.
     execution : str or None
         What is certain about a request: ``not-run``, ``may-have-run`` or ``ran``.
+
+    Examples
+    --------
+    >>> async def main():
+    ...     async with mosaic_comms.start("monitor", address="127.0.0.1") as comms:
+    ...         try:
+    ...             await comms.send_recv_async("nobody", method="add", a=1, b=2)
+    ...         except mosaic_comms.CommsError as error:  # It is an UnknownPeerError, which is a KeyError too.
+    ...             print(error)
+    >>> asyncio.run(main())
+    there is no runtime `nobody`
     """
 
     def __init__(self, message: str = "", peer: str | None = None, execution: str | None = None) -> None:
@@ -111,6 +122,27 @@ class RemoteError(CommsError):
         The chain of causes, outermost first.
     traceback : str or None
         The traceback as it was there.
+
+    Examples
+    --------
+    >>> class Worker:
+    ...     def root(self, sender, of):
+    ...         if of < 0:
+    ...             raise ValueError(f"{of} is negative")
+    ...         return of**0.5
+    >>> async def main():
+    ...     async with mosaic_comms.start("monitor", address="127.0.0.1") as comms:
+    ...         place = comms.address, comms.port
+    ...         async with mosaic_comms.start("worker:0", Worker(), "127.0.0.1", monitor=place):
+    ...             await comms.wait_for("worker:0")
+    ...             try:
+    ...                 await comms.proxy("worker:0").root(of=-1)
+    ...             except ValueError as error:
+    ...                 print(error)
+    ...                 print(isinstance(error, mosaic_comms.RemoteError), error.kind, error.method)
+    >>> asyncio.run(main())
+    -1 is negative (ValueError in `root` of worker:0)
+    True ValueError root
     """
 
     kind: str = "error"

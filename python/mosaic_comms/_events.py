@@ -26,6 +26,11 @@ class Event:
     detail : object
         The address and port of a runtime that has connected, the reason of an end, the exception of a failure, or how
         many events were missed.
+
+    Examples
+    --------
+    >>> mosaic_comms.Event("disconnected", "worker:0", "it left: stopped").kind
+    'disconnected'
     """
 
     kind: str
@@ -34,7 +39,24 @@ class Event:
 
 
 class Events:
-    """Events from the moment on at which they were asked for. The iteration ends when the manager has stopped."""
+    """Events from the moment on at which they were asked for. The iteration ends when the manager has stopped.
+
+    Examples
+    --------
+    >>> async def main():
+    ...     async with mosaic_comms.start("monitor", address="127.0.0.1") as comms:
+    ...         events = comms.events()
+    ...         place = comms.address, comms.port
+    ...         async with mosaic_comms.start("worker:0", address="127.0.0.1", monitor=place):
+    ...             pass
+    ...         async for event in events:
+    ...             print(event.kind, event.uid)
+    ...             if event.kind == "disconnected":
+    ...                 break
+    >>> asyncio.run(main())
+    connected worker:0
+    disconnected worker:0
+    """
 
     def __init__(self, events: _core.Events) -> None:
         self._events = events

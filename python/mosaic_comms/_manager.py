@@ -51,6 +51,26 @@ class CommsManager(Sending):
         ``monitor`` (host and port), ``interface``, ``security`` (``secure`` or ``insecure``), ``key_file``,
         ``unix_sockets``, ``accept_stop_from``, ``dead_after``, ``handshake_within``, ``drain_within`` (seconds) and
         ``running_handlers``.
+
+    Examples
+    --------
+    `start` does these steps at once.
+
+    >>> class Worker:
+    ...     uid = "worker:0"
+    ...     def add(self, sender, a, b):
+    ...         return a + b
+    >>> async def main():
+    ...     async with mosaic_comms.start("monitor", address="127.0.0.1") as monitor:
+    ...         comms = mosaic_comms.CommsManager(Worker(), "127.0.0.1")
+    ...         comms.connect_recv()
+    ...         await comms.handshake("monitor", monitor.address, monitor.port)
+    ...         listening = comms.listen()
+    ...         await monitor.wait_for("worker:0")
+    ...         print(await monitor.send_recv_async("worker:0", method="add", a=1, b=2))
+    ...         await comms.stop()
+    >>> asyncio.run(main())
+    3
     """
 
     def __init__(

@@ -26,6 +26,19 @@ class Command:
         Positional arguments.
     kwargs : dict
         Keyword arguments.
+
+    Examples
+    --------
+    A runtime with a method `cmd` handles commands itself:
+
+    >>> class Head:
+    ...     def cmd(self, sender, cmd):
+    ...         return f"{cmd.method} of {cmd.type} {cmd.uid}, with {cmd.args} and {cmd.kwargs}"
+    >>> async def main():
+    ...     async with mosaic_comms.start("monitor", Head(), "127.0.0.1") as comms:
+    ...         return await comms.cmd_recv_async("monitor", type="table", uid="t1", method="sort", args=("time",))
+    >>> asyncio.run(main())
+    "sort of table t1, with ('time',) and {}"
     """
 
     type: str
@@ -49,6 +62,25 @@ class Message:
         The command, if it is one.
     reply : bool
         Whether the sender waits for the result.
+
+    Examples
+    --------
+    >>> class Log:
+    ...     def note(self, sender, line):
+    ...         print(f"{sender}: {line}")
+    >>> async def main():
+    ...     runtime = Log()
+    ...     runtime.uid = "monitor"
+    ...     comms = mosaic_comms.CommsManager(runtime, "127.0.0.1")
+    ...     comms.connect_recv()
+    ...     comms.send("monitor", method="note", line="begun")
+    ...     sender, message = await comms.recv_async()
+    ...     print(message.method, message.kwargs, message.reply)
+    ...     await comms.process_msg(sender, message)
+    ...     await comms.stop()
+    >>> asyncio.run(main())
+    note {'line': 'begun'} False
+    monitor: begun
     """
 
     method: str
@@ -67,6 +99,18 @@ class Reply:
     ----------
     uid : str
         By which the reply finds its future.
+
+    Examples
+    --------
+    >>> class Adder:
+    ...     def add(self, sender, a, b):
+    ...         return a + b
+    >>> async def main():
+    ...     async with mosaic_comms.start("monitor", Adder(), "127.0.0.1") as comms:
+    ...         reply = await comms.options(reply=True).send_async("monitor", method="add", a=1, b=2)
+    ...         return await reply
+    >>> asyncio.run(main())
+    3
     """
 
     def __init__(self, uid: str | None = None) -> None:

@@ -25,6 +25,11 @@ def allow_pickle(allow: bool = True) -> None:
     ----------
     allow : bool
         Whether they are allowed, which they are not by default.
+
+    Examples
+    --------
+    >>> mosaic_comms.allow_pickle()
+    >>> mosaic_comms.allow_pickle(False)
     """
     global _allowed
     _allowed = allow

@@ -18,6 +18,18 @@ class Proxy:
         The manager, or its options.
     uid : str
         The uid of the runtime.
+
+    Examples
+    --------
+    >>> class Adder:
+    ...     def add(self, sender, a, b):
+    ...         return a + b
+    >>> async def main():
+    ...     async with mosaic_comms.start("monitor", Adder(), "127.0.0.1") as comms:
+    ...         adder = comms.proxy("monitor", timeout=5)
+    ...         print(adder, await adder.add(a=1, b=2))
+    >>> asyncio.run(main())
+    <Proxy of monitor> 3
     """
 
     def __init__(self, sending: Sending, uid: str) -> None:

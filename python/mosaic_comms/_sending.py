@@ -20,6 +20,18 @@ class Sending:
 
     A message's own keywords are its arguments, whatever they are called; its method is given as ``method=`` or, where an
     argument has that name, as the second positional argument.
+
+    Examples
+    --------
+    >>> class Counter:
+    ...     def count(self, sender, method):
+    ...         return f"{method} was counted for {sender}"
+    >>> async def main():
+    ...     async with mosaic_comms.start("monitor", Counter(), "127.0.0.1") as comms:
+    ...         urgent = comms.options(timeout=5, express=True)
+    ...         return await urgent.send_recv_async("monitor", "count", method="this argument")
+    >>> asyncio.run(main())
+    'this argument was counted for monitor'
     """
 
     def __init__(self, comms: CommsManager, timeout: float | None, express: bool, reply: bool) -> None:
@@ -48,6 +60,19 @@ class Sending:
         ------
         UnknownPeerError
             Nobody of that name is in the network.
+
+        Examples
+        --------
+        >>> class Log:
+        ...     def note(self, sender, line):
+        ...         print(f"{sender}: {line}")
+        >>> async def main():
+        ...     async with mosaic_comms.start("monitor", Log(), "127.0.0.1") as comms:
+        ...         comms.send("monitor", method="note", line="begun")
+        ...         await comms.send_recv_async("monitor", method="note", line="went on")
+        >>> asyncio.run(main())
+        monitor: begun
+        monitor: went on
         """
         method, kwargs = _method(args, kwargs)
         self._post(send_uid, method, kwargs, None)
@@ -78,10 +103,41 @@ class Sending:
     def send_recv(self, send_uid: str, /, *args: Any, **kwargs: Any) -> Any:
         """Call a method of a remote runtime and wait for its result, on a thread that may wait.
 
+        Parameters
+        ----------
+        send_uid : str
+            UID of the remote runtime.
+        args : tuple, optional
+            The method, if it is not given as a keyword.
+        kwargs : optional
+            ``method``, and the arguments of the call.
+
+        Returns
+        -------
+        object
+            What the method returned.
+
         Raises
         ------
         RuntimeError
             On the thread of the loop that would have to receive the result.
+        RemoteError
+            The method failed: it is an instance of the original class as well.
+
+        Examples
+        --------
+        In a script without a loop, the runtime lives on a thread of its own:
+
+        >>> class Adder:
+        ...     uid = "monitor"
+        ...     def add(self, sender, a, b):
+        ...         return a + b
+        >>> comms = mosaic_comms.CommsManager(Adder(), "127.0.0.1")
+        >>> comms.connect_recv()
+        >>> listening = comms.listen()
+        >>> comms.send_recv("monitor", method="add", a=1, b=2)
+        3
+        >>> asyncio.run(comms.stop())
         """
         method, kwargs = _method(args, kwargs)
         return self._call(send_uid, method, kwargs, None, "send_recv")
@@ -104,6 +160,26 @@ class Sending:
         -------
         object
             What the method returned.
+
+        Raises
+        ------
+        UnknownPeerError
+            Nobody of that name is in the network.
+        DisconnectedError
+            The runtime is gone, or went before it replied.
+        RemoteError
+            The method failed: it is an instance of the original class as well.
+
+        Examples
+        --------
+        >>> class Scaler:
+        ...     def scale(self, sender, field, factor):
+        ...         return field * factor
+        >>> async def main():
+        ...     async with mosaic_comms.start("monitor", Scaler(), "127.0.0.1") as comms:
+        ...         return await comms.send_recv_async("monitor", method="scale", field=np.arange(3), factor=2)
+        >>> asyncio.run(main())
+        array([0, 2, 4])
         """
         method, kwargs = _method(args, kwargs)
         return await self._call_async(send_uid, method, kwargs, None)
@@ -139,7 +215,24 @@ class Sending:
         return self._call(send_uid, target.method, target.kwargs, target, "cmd_recv")
 
     async def cmd_recv_async(self, send_uid: str, /, **command: Any) -> Any:
-        """Call a method of an object of a remote runtime and wait for its result: see `cmd_async`."""
+        """Call a method of an object of a remote runtime and wait for its result: see `cmd_async`.
+
+        Examples
+        --------
+        >>> class Table:
+        ...     def __init__(self):
+        ...         self.rows = {"water": 1480}
+        ...     def velocity(self, material):
+        ...         return self.rows[material]
+        >>> async def main():
+        ...     async with mosaic_comms.start("monitor", address="127.0.0.1") as comms:
+        ...         comms.objects["table", "materials"] = Table()
+        ...         return await comms.cmd_recv_async(
+        ...             "monitor", type="table", uid="materials", method="velocity", args=("water",)
+        ...         )
+        >>> asyncio.run(main())
+        1480
+        """
         target = _command(**command)
         return await self._call_async(send_uid, target.method, target.kwargs, target)
 

@@ -18,6 +18,15 @@ use crate::generation::{Native, begin_another};
 ///     Bytes of idle receive buffers that are kept for use again, 256 MiB by default.
 /// budget : int, optional
 ///     Bytes that all peers together may have under way to this process, half of the machine's memory by default.
+///
+/// Examples
+/// --------
+/// >>> context = mosaic_comms.Context(io_threads=2)
+/// >>> async def main():
+/// ...     async with mosaic_comms.start("monitor", address="127.0.0.1", context=context) as comms:
+/// ...         return comms.connected("monitor")
+/// >>> asyncio.run(main())
+/// True
 #[pyclass(frozen, weakref, module = "mosaic_comms")]
 pub(crate) struct Context(Native<mosaic_comms::Context>);
 

@@ -46,6 +46,22 @@ pub(crate) struct Encoding {
 }
 
 /// A promise not to change an array while it is under way: it is sent from where it lies.
+///
+/// Examples
+/// --------
+/// >>> class Worker:
+/// ...     def __init__(self):
+/// ...         self.table = np.arange(1_000_000)
+/// ...     def whole(self, sender):
+/// ...         return mosaic_comms.share(self.table)  # Nobody changes it: it need not be copied.
+/// >>> async def main():
+/// ...     async with mosaic_comms.start("monitor", address="127.0.0.1") as comms:
+/// ...         place = comms.address, comms.port
+/// ...         async with mosaic_comms.start("worker:0", Worker(), "127.0.0.1", monitor=place):
+/// ...             await comms.wait_for("worker:0")
+/// ...             return (await comms.proxy("worker:0").whole()).sum()
+/// >>> int(asyncio.run(main()))
+/// 499999500000
 #[pyclass(frozen, name = "share", module = "mosaic_comms")]
 pub(crate) struct Share {
     #[pyo3(get)]
