@@ -1,7 +1,7 @@
 """What the scripts that measure a peer in Python have in common: the two processes and the sheet of figures.
 
 A script is started as `SCRIPT measure PINNING MILLISECONDS [VARIANT]` and prints a line `FIGURE VALUE` a figure, in seconds,
-bytes, or so many a second; which figures there are is in `src/figures.rs`. It starts itself again as the process that
+bytes, or so many a second; which figures there are is in `yardsticks/src/figures.rs`. It starts itself again as the process that
 serves. Both end when their standard input does.
 """
 

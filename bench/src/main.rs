@@ -4,25 +4,21 @@
 //! (`run.rs`), and starts itself again as the process that measures one peer (`measure PART PEER ..`), which starts the one
 //! that serves it (`serve PEER`). A measuring process prints one line a figure; Python scripts do the same.
 
-mod calls;
-mod figures;
-mod flood;
-mod frames;
+mod mosaic;
 mod options;
-mod outcome;
-mod part;
 mod peers;
-mod process;
 mod report;
 mod run;
-mod sheet;
 mod targets;
 
 use std::process::ExitCode;
 
+use mosaic_yardsticks::outcome::{self, Outcome};
+use mosaic_yardsticks::part::Part;
+use mosaic_yardsticks::process::{self, Pinning};
+use mosaic_yardsticks::sheet::Sheet;
+
 use options::Options;
-use outcome::Outcome;
-use sheet::Sheet;
 
 fn main() -> ExitCode {
     match start() {
@@ -42,10 +38,13 @@ fn start() -> Outcome {
     match words[..] {
         ["measure", part, peer, pinning, milliseconds] => {
             process::end_with_parent();
-            process::Pinning::parse(pinning)?.apply()?;
-            peers::find(peer)?.measure(part::Part::parse(part)?, &Sheet::new(milliseconds.parse()?))
+            Pinning::parse(pinning)?.apply()?;
+            peers::find(peer)?.measure(Part::parse(part)?, &Sheet::new(milliseconds.parse()?))
         }
-        ["serve", peer, ref details @ ..] => peers::find(peer)?.serve(details),
+        ["serve", peer, ref details @ ..] => {
+            process::end_with_parent();
+            peers::find(peer)?.serve(details)
+        }
         _ => {
             let options = Options::parse(&words)?;
             report::publish(&run::everything(&options)?, &options)

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::outcome::Outcome;
+use mosaic_yardsticks::outcome::Outcome;
+
 use crate::peers;
 
 const USAGE: &str = "usage: cargo xtask bench [--quick] [--json FILE] [--only PEER,PEER..]";
@@ -20,8 +21,9 @@ pub struct Options {
     pub only: Vec<String>,
     /// A file for all figures.
     pub json: Option<PathBuf>,
-    /// The documentation that is written: none by a run that is short or leaves peers out.
-    pub documentation: Option<PathBuf>,
+    /// The folder of the page and its plots: the documentation, or one beside this program for a run that is short or
+    /// leaves peers out.
+    pub folder: PathBuf,
     /// As it would be typed.
     pub command: String,
 }
@@ -34,13 +36,13 @@ impl Options {
             within: Duration::from_secs(14 * 60),
             only: Vec::new(),
             json: None,
-            documentation: Some(documentation()),
+            folder: PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/benchmarks")),
             command: format!("cargo xtask bench {}", words.join(" ")).trim_end().to_owned(),
         };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             match *word {
-                "--quick" => options.hurry(),
+                "--quick" => options.hurry()?,
                 "--json" => options.json = Some(words.next().ok_or(USAGE)?.into()),
                 "--only" => options.only_these(words.next().ok_or(USAGE)?)?,
                 _ => return Err(USAGE.into()),
@@ -49,21 +51,21 @@ impl Options {
         Ok(options)
     }
 
-    fn hurry(&mut self) {
+    fn hurry(&mut self) -> Outcome {
         self.runs = 2;
         self.milliseconds = 60;
         self.within = Duration::from_secs(160);
-        self.documentation = None;
+        self.spare_the_documentation()
     }
 
     fn only_these(&mut self, ids: &str) -> Outcome {
         self.only = ids.split(',').map(str::to_owned).collect();
         self.only.iter().try_for_each(|id| peers::find(id).map(drop))?;
-        self.documentation = None;
-        Ok(())
+        self.spare_the_documentation()
     }
-}
 
-fn documentation() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/benchmarks"))
+    fn spare_the_documentation(&mut self) -> Outcome {
+        self.folder = std::env::current_exe()?.with_file_name("report");
+        Ok(std::fs::create_dir_all(&self.folder)?)
+    }
 }

@@ -4,14 +4,19 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::figures::find;
+use mosaic_yardsticks::figures::find;
+use mosaic_yardsticks::outcome::Outcome;
+use mosaic_yardsticks::peer::Peer;
+use mosaic_yardsticks::process::{Pinning, Printed, lines_of};
+
 use crate::options::Options;
-use crate::outcome::Outcome;
-use crate::peers::{ALL, Peer};
-use crate::process::{Pinning, Printed, lines_of};
+use crate::peers::ALL;
 
 /// No part of a peer takes longer.
 const PATIENCE: Duration = Duration::from_secs(45);
+
+/// What was begun when time was up has this long to end.
+const OVERTIME: Duration = Duration::from_secs(15);
 
 /// Where a value belongs: the id of a peer, how it was pinned, the id of a figure.
 pub type Place = (&'static str, Pinning, &'static str);
@@ -83,17 +88,16 @@ pub fn everything(options: &Options) -> Outcome<Results> {
     let deadline = Instant::now() + options.within;
     let peers = present(options, &mut results);
     for run in 0..options.runs {
-        for pinning in Pinning::BOTH {
-            for peer in &peers {
-                if Instant::now() > deadline {
-                    results.remarks.push(format!("time was up within run {} of {}", run + 1, options.runs));
-                    return Ok(results);
-                }
-                for part in peer.parts(pinning) {
-                    eprintln!("run {} of {}: {}, {}", run + 1, options.runs, peer.title(), pinning.name());
-                    let command = peer.command(*part, pinning, options.milliseconds)?;
-                    results.add(*peer, pinning, run, lines_of(command, PATIENCE))?;
-                }
+        for (peer, pinning) in peers.iter().flat_map(|peer| Pinning::BOTH.map(|pinning| (*peer, pinning))) {
+            if Instant::now() > deadline {
+                results.remarks.push(format!("time was up within run {} of {}", run + 1, options.runs));
+                return Ok(results);
+            }
+            for part in peer.parts(pinning) {
+                eprintln!("run {} of {}: {}, {}", run + 1, options.runs, peer.title(), pinning.name());
+                let command = peer.command(*part, pinning, options.milliseconds)?;
+                let limit = PATIENCE.min(deadline.saturating_duration_since(Instant::now()) + OVERTIME);
+                results.add(peer, pinning, run, lines_of(command, limit))?;
             }
         }
         results.runs += 1;

@@ -1,8 +1,9 @@
 //! The targets: for some figures a gate that must be passed, and a goal that is aimed at.
 
-use crate::figures::find;
-use crate::outcome::Outcome;
-use crate::process::Pinning::{self, Default, Pinned};
+use mosaic_yardsticks::figures::find;
+use mosaic_yardsticks::outcome::Outcome;
+use mosaic_yardsticks::process::Pinning::{self, Default, Pinned};
+
 use crate::run::Results;
 
 const KIB: f64 = 1024.0;

@@ -8,7 +8,16 @@ use crate::{tidy, workspace};
 pub(crate) fn run() -> Result<(), String> {
     let outcomes = [
         step(&mut cargo(&["fmt", "--all", "--check"])),
-        step(&mut cargo(&["fmt", "--manifest-path", "bench/Cargo.toml", "--check"])),
+        step(&mut cargo(&[
+            "fmt",
+            "--manifest-path",
+            "bench/Cargo.toml",
+            "-p",
+            "mosaic-bench",
+            "-p",
+            "mosaic-yardsticks",
+            "--check",
+        ])),
         tidy::run(&workspace()),
         step(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
         step(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings")),

@@ -1,13 +1,13 @@
 //! All figures of all runs, for programs.
 
+use mosaic_yardsticks::figures;
+use mosaic_yardsticks::outcome::Outcome;
+use mosaic_yardsticks::process::Pinning;
 use serde_json::{Value, json};
 
 use super::machine;
-use crate::figures;
 use crate::options::Options;
-use crate::outcome::Outcome;
 use crate::peers;
-use crate::process::Pinning;
 use crate::run::Results;
 
 /// Every value of every run in base units (seconds, bytes, so many a second), and the medians.

@@ -1,4 +1,4 @@
-//! What is made of the figures: tables on the terminal, and after a full run everything in `docs/benchmarks/`.
+//! What is made of the figures: tables on the terminal; figures, plots and a page in a folder.
 
 mod json;
 mod machine;
@@ -8,13 +8,13 @@ mod table;
 mod targets;
 
 use std::fs;
-use std::path::Path;
+
+use mosaic_yardsticks::outcome::Outcome;
 
 use crate::options::Options;
-use crate::outcome::Outcome;
 use crate::run::Results;
 
-/// Prints the tables, and writes what the options ask for.
+/// Prints the tables, and writes all that there is.
 pub fn publish(results: &Results, options: &Options) -> Outcome {
     println!("{}", table::figures(results));
     println!("{}", targets::markdown(results)?);
@@ -22,17 +22,12 @@ pub fn publish(results: &Results, options: &Options) -> Outcome {
     if let Some(file) = &options.json {
         fs::write(file, json::text(results, options)?)?;
     }
-    match &options.documentation {
-        Some(folder) => document(results, options, folder),
-        None => Ok(()),
-    }
-}
-
-/// Writes the figures, the plots and the page that shows them.
-fn document(results: &Results, options: &Options, folder: &Path) -> Outcome {
+    let folder = &options.folder;
     fs::write(folder.join("figures.json"), json::text(results, options)?)?;
     for (name, figures) in plot::PLOTS {
         fs::write(folder.join(name), plot::svg(results, figures)?)?;
     }
-    page::renew(&folder.join("README.md"), &page::text(results, options)?)
+    page::renew(&folder.join("README.md"), &page::text(results, options)?)?;
+    println!("\nwritten to {}", folder.display());
+    Ok(())
 }

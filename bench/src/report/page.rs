@@ -1,12 +1,14 @@
-//! The part of `docs/benchmarks/README.md` that a full run writes: what stands between two markers.
+//! The part of `docs/benchmarks/README.md` that a full run writes: what stands between two markers. Elsewhere there is
+//! nothing else.
 
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
+use mosaic_yardsticks::outcome::Outcome;
+
 use super::{machine, plot, table, targets};
 use crate::options::Options;
-use crate::outcome::Outcome;
 use crate::peers;
 use crate::run::Results;
 
@@ -41,7 +43,7 @@ pub fn text(results: &Results, options: &Options) -> Outcome<String> {
 
 /// Puts `text` between the markers of a file.
 pub fn renew(file: &Path, text: &str) -> Outcome {
-    let page = fs::read_to_string(file)?;
+    let page = if file.exists() { fs::read_to_string(file)? } else { format!("{BEGIN}\n{END}\n") };
     let missing = || format!("{} lacks the line `{BEGIN}` or, after it, `{END}`", file.display());
     let (before, rest) = page.split_once(BEGIN).ok_or_else(missing)?;
     let (_, after) = rest.split_once(END).ok_or_else(missing)?;

@@ -9,10 +9,12 @@
 
 use std::fmt::Write;
 
-use crate::figures::{Figure, Unit};
-use crate::outcome::Outcome;
-use crate::peers::{self, Peer};
-use crate::process::Pinning;
+use mosaic_yardsticks::figures::{Figure, Unit};
+use mosaic_yardsticks::outcome::Outcome;
+use mosaic_yardsticks::peer::Peer;
+use mosaic_yardsticks::process::Pinning;
+
+use crate::peers;
 use crate::run::Results;
 
 /// The files and the figures in each.
@@ -40,7 +42,7 @@ pub fn svg(results: &Results, figures: &[&str]) -> Outcome<String> {
     let mut panels = String::new();
     let mut height = 0.0;
     for id in figures {
-        let panel = Panel::new(results, crate::figures::find(id)?);
+        let panel = Panel::new(results, mosaic_yardsticks::figures::find(id)?);
         if !panel.rows.is_empty() {
             panel.draw(&mut panels, height);
             height += panel.height();
@@ -79,14 +81,7 @@ impl<'a> Panel<'a> {
         let bottom = top + HEAD + PEER * self.rows.len() as f64;
         let better = if self.figure.unit.less_is_better() { "less is better" } else { "more is better" };
         let kind = if self.scale.logarithmic { ", logarithmic scale" } else { "" };
-        text(
-            out,
-            12.0,
-            top + 22.0,
-            "start",
-            "#111111\" font-size=\"15\" font-weight=\"bold",
-            self.figure.title,
-        );
+        text(out, 12.0, top + 22.0, "start", TITLE, self.figure.title);
         text(
             out,
             WIDTH - 12.0,
@@ -110,7 +105,7 @@ impl<'a> Panel<'a> {
     }
 
     fn row(&self, out: &mut String, top: f64, peer: &dyn Peer, values: &[Option<f64>; 2]) {
-        text(out, LABELS - 8.0, top + BAR + 4.0, "end", "#111111", peer.title());
+        text(out, LABELS - 8.0, top + BAR + 4.0, "end", NAME, peer.title());
         let ours = peer.id().starts_with("mosaic");
         let colours = if ours { ["#8fb8de", "#1f5f9f"] } else { ["#cfcfcf", "#7a7a7a"] };
         for (number, value) in values.iter().enumerate() {
@@ -122,19 +117,19 @@ impl<'a> Panel<'a> {
                 colours[number]
             );
             let shown = self.figure.unit.show(*value);
-            let label = "#333333\" font-size=\"10";
-            text(out, LABELS + width + 5.0, y + BAR - 1.5, "start", label, &shown);
+            text(out, LABELS + width + 5.0, y + BAR - 1.5, "start", VALUE, &shown);
         }
     }
 }
 
-const GREY: &str = "#666666";
+/// Attributes of text.
+const TITLE: &str = r##"fill="#111111" font-size="15" font-weight="bold""##;
+const NAME: &str = r##"fill="#111111""##;
+const VALUE: &str = r##"fill="#333333" font-size="10""##;
+const GREY: &str = r##"fill="#666666""##;
 
-fn text(out: &mut String, x: f64, y: f64, anchor: &str, fill: &str, words: &str) {
-    let _ = writeln!(
-        out,
-        "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" fill=\"{fill}\">{words}</text>"
-    );
+fn text(out: &mut String, x: f64, y: f64, anchor: &str, style: &str, words: &str) {
+    let _ = writeln!(out, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" {style}>{words}</text>");
 }
 
 /// A tick's label: no digits that are always zero.

@@ -1,8 +1,10 @@
 //! The tables of figures and of ratios, in Markdown: a line a figure, a column a peer.
 
-use crate::figures::{self, Figure, digits};
-use crate::peers::{self, Peer};
-use crate::process::Pinning;
+use mosaic_yardsticks::figures::{self, Figure, digits};
+use mosaic_yardsticks::peer::Peer;
+use mosaic_yardsticks::process::Pinning;
+
+use crate::peers;
 use crate::run::Results;
 
 /// Whom the others are compared with.

@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use crate::figures::{Unit, digits, find};
-use crate::outcome::Outcome;
+use mosaic_yardsticks::figures::{Unit, digits, find};
+use mosaic_yardsticks::outcome::Outcome;
+
 use crate::peers;
 use crate::run::Results;
 use crate::targets::{ALL, Target, Verdict};

@@ -13,10 +13,10 @@ use tarpc::tokio_util::codec::LengthDelimitedCodec;
 use tarpc::{client, context};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Peer, executor};
 use crate::calls::{self, Calls, Urgency};
 use crate::outcome::Outcome;
 use crate::part::Part;
+use crate::peer::{Peer, executor};
 use crate::process::{Pinning, Server};
 use crate::sheet::Sheet;
 

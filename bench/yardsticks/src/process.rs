@@ -52,15 +52,10 @@ impl Pinning {
 /// Ends this process as soon as its standard input ends.
 pub fn end_with_parent() {
     std::thread::spawn(|| {
-        wait_for_parent();
+        // What it says is of no interest, nor why it ended.
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(1);
     });
-}
-
-/// Returns when the standard input ends.
-pub fn wait_for_parent() {
-    // What it says is of no interest, nor why it ended.
-    let _ = std::io::stdin().read_to_end(&mut Vec::new());
 }
 
 /// The serving process of a measurement, or one that helps: killed when it is dropped.

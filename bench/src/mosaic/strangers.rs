@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use mosaic_comms::{Blob, CommsManager, Config, Context, Methods, UnixSockets, kwargs};
+use mosaic_yardsticks::outcome::Outcome;
+use mosaic_yardsticks::sheet::{Sheet, quantile};
 
 use super::WORKER;
-use crate::outcome::Outcome;
-use crate::sheet::{Sheet, quantile};
 
 /// Connections of strangers at a time.
 const STRANGERS: usize = 200;

@@ -6,10 +6,10 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::{Peer, executor, run_frames};
 use crate::frames::{Frames, serve};
 use crate::outcome::Outcome;
 use crate::part::Part;
+use crate::peer::{Peer, executor, run_frames};
 use crate::process::Server;
 use crate::sheet::Sheet;
 

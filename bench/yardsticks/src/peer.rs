@@ -1,18 +1,7 @@
-//! The peers: one file each.
-
-mod blocking_tcp;
-mod libzmq;
-mod mosaic;
-mod omq;
-mod python;
-mod raw_tokio;
-mod tarpc;
-mod tonic;
-mod zeromq;
-
-use std::process::Command;
+//! What a peer is.
 
 use std::future::pending;
+use std::process::Command;
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -66,59 +55,13 @@ pub trait Peer: Sync {
     fn measure(&self, part: Part, sheet: &Sheet) -> Outcome;
 }
 
-/// All of them, in the order of the tables: ours first.
-pub const ALL: &[&dyn Peer] = &[
-    &mosaic::Mosaic::Unix,
-    &mosaic::Mosaic::Tcp,
-    &mosaic::Mosaic::Tls,
-    &mosaic::Mosaic::Memory,
-    &mosaic::network::Network,
-    &blocking_tcp::BlockingTcp,
-    &raw_tokio::RawTokio,
-    &libzmq::Libzmq,
-    &zeromq::Zeromq,
-    &omq::Omq,
-    &tarpc::Tarpc,
-    &tonic::Tonic,
-    &python::Python {
-        id: "mosaic-asyncio",
-        title: "Mosaic, asyncio",
-        about: "this library's Python package on asyncio, by Unix sockets",
-        script: "mosaic_calls.py",
-        variant: Some("asyncio"),
-    },
-    &python::Python {
-        id: "mosaic-uvloop",
-        title: "Mosaic, uvloop",
-        about: "this library's Python package on uvloop, by Unix sockets",
-        script: "mosaic_calls.py",
-        variant: Some("uvloop"),
-    },
-    &python::Python {
-        id: "pyzmq",
-        title: "pyzmq + pickle",
-        about: "pyzmq 27 with pickled tuples, ROUTER to ROUTER over TCP, blocking",
-        script: "pyzmq_pickle.py",
-        variant: None,
-    },
-];
-
-/// The peer of this id.
-pub fn find(id: &str) -> Outcome<&'static dyn Peer> {
-    let found = ALL.iter().copied().find(|peer| peer.id() == id);
-    found.ok_or_else(|| {
-        let ids: Vec<_> = ALL.iter().map(|peer| peer.id()).collect();
-        format!("there is no peer `{id}`; there are {}", ids.join(", ")).into()
-    })
-}
-
 /// The executor of every peer.
-fn executor() -> Outcome<Runtime> {
+pub fn executor() -> Outcome<Runtime> {
     Ok(Builder::new_multi_thread().enable_all().build()?)
 }
 
 /// Measures a part of a peer that carries frames.
-async fn run_frames(mut peer: impl Frames, server: Server, part: Part, sheet: &Sheet) -> Outcome {
+pub async fn run_frames(mut peer: impl Frames, server: Server, part: Part, sheet: &Sheet) -> Outcome {
     match part {
         Part::Messages => frames::measure(&mut peer, sheet).await,
         Part::Flood => {

@@ -1,17 +1,18 @@
 //! Many runtimes: how soon they are up, and what a manager costs. Measured once a run, and not pinned: it is about
 //! more processes than there are processors.
 
+use std::future::pending;
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 use mosaic_comms::{CommsManager, Methods, local};
+use mosaic_yardsticks::outcome::Outcome;
+use mosaic_yardsticks::part::Part;
+use mosaic_yardsticks::peer::{Peer, executor};
+use mosaic_yardsticks::process::{Pinning, Server};
+use mosaic_yardsticks::sheet::{Sheet, quantile};
 
 use super::{Mosaic, memory};
-use crate::outcome::{Failure, Outcome};
-use crate::part::Part;
-use crate::peers::{Peer, executor};
-use crate::process::{Pinning, Server, wait_for_parent};
-use crate::sheet::{Sheet, quantile};
 
 /// Figures of networks of this library.
 pub struct Network;
@@ -48,28 +49,25 @@ impl Peer for Network {
 
     /// A crowd of idle runtimes: `PORT PREFIX COUNT` joins the monitor there, `monitor TRANSPORT COUNT` has one here.
     fn serve(&self, details: &[&str]) -> Outcome {
-        let executor = executor()?;
-        let crowd = executor.block_on(async {
-            match *details {
+        executor()?.block_on(async {
+            let _crowd = match *details {
                 ["monitor", transport, count] => {
                     let mosaic = Mosaic::parse(transport)?;
                     let monitor = CommsManager::start("monitor", Methods::new(), mosaic.config()).await?;
                     let mut crowd = join(mosaic, monitor.port(), "crowd", count.parse()?).await?;
                     println!("{}", monitor.port());
                     crowd.push(monitor);
-                    Ok(crowd)
+                    crowd
                 }
                 [port, prefix, count] => {
                     let crowd = join(Mosaic::Unix, port.parse()?, prefix, count.parse()?).await?;
                     println!("joined");
-                    Ok(crowd)
+                    crowd
                 }
-                _ => Err(Failure::from("a crowd takes a port, a prefix and a count")),
-            }
-        })?;
-        wait_for_parent();
-        drop(crowd);
-        Ok(())
+                _ => return Err("a crowd takes a port, a prefix and a count".into()),
+            };
+            pending().await
+        })
     }
 
     fn measure(&self, _part: Part, sheet: &Sheet) -> Outcome {

@@ -1,11 +1,11 @@
 //! Hearts while a peer does all that it can.
 
 use mosaic_comms::{Array, CommsManager, kwargs};
+use mosaic_yardsticks::outcome::Outcome;
+use mosaic_yardsticks::sheet::{Sheet, quantile};
 use tokio::task::JoinHandle;
 
 use super::WORKER;
-use crate::outcome::Outcome;
-use crate::sheet::{Sheet, quantile};
 
 /// Every executor thread of the worker computes, and arrays of 256 MiB are under way to it, one after the other.
 pub async fn hearts(head: &CommsManager, sheet: &Sheet) -> Outcome {

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::Peer;
 use crate::outcome::Outcome;
 use crate::part::Part;
+use crate::peer::Peer;
 use crate::process::Pinning;
 use crate::sheet::Sheet;
 
@@ -23,7 +23,7 @@ pub struct Python {
 
 impl Python {
     fn script(&self) -> PathBuf {
-        PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/python")).join(self.script)
+        PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../python")).join(self.script)
     }
 }
 

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use mosaic_comms::{CommsManager, Context, Methods};
+use mosaic_yardsticks::outcome::Outcome;
+use mosaic_yardsticks::peer::Peer;
+use mosaic_yardsticks::process::{Server, own_memory};
+use mosaic_yardsticks::sheet::Sheet;
 
-use super::{Mosaic, Peer};
-use crate::outcome::Outcome;
-use crate::process::{Server, own_memory};
-use crate::sheet::Sheet;
+use super::Mosaic;
 
 /// How many peers a link is opened to.
 const LINKS: usize = 64;

@@ -5,10 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use omq_tokio::{Context, IdentitySocket, Message, Options, SocketType};
 
-use super::{Peer, executor, run_frames};
 use crate::frames::{Frames, serve};
 use crate::outcome::Outcome;
 use crate::part::Part;
+use crate::peer::{Peer, executor, run_frames};
 use crate::process::Server;
 use crate::sheet::Sheet;
 

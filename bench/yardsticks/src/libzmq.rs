@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use zmq::{Context, Message, ROUTER, SNDMORE, Socket};
 
-use super::{Peer, executor, run_frames};
 use crate::frames::{Frames, serve};
 use crate::outcome::Outcome;
 use crate::part::Part;
+use crate::peer::{Peer, executor, run_frames};
 use crate::process::Server;
 use crate::sheet::Sheet;
 

@@ -15,10 +15,10 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
-use super::{Peer, executor};
 use crate::calls::{self, Calls, Urgency};
 use crate::outcome::Outcome;
 use crate::part::Part;
+use crate::peer::{Peer, executor};
 use crate::process::{Pinning, Server};
 use crate::sheet::Sheet;
 

@@ -10,14 +10,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mosaic_comms::{Array, Blob, CommsManager, Config, Context, Methods, Security, UnixSockets, kwargs};
-
-use super::{Peer, executor};
-use crate::calls::{self, Calls, Urgency};
-use crate::flood;
-use crate::outcome::Outcome;
-use crate::part::Part;
-use crate::process::{Pinning, Server, wait_for_parent};
-use crate::sheet::{Sheet, quantile};
+use mosaic_yardsticks::calls::{self, Calls, Urgency};
+use mosaic_yardsticks::flood;
+use mosaic_yardsticks::outcome::Outcome;
+use mosaic_yardsticks::part::Part;
+use mosaic_yardsticks::peer::{Peer, executor};
+use mosaic_yardsticks::process::{Pinning, Server};
+use mosaic_yardsticks::sheet::{Sheet, quantile};
 
 /// How the two processes are joined; by memory, they are one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,12 +57,11 @@ impl Peer for Mosaic {
 
     fn serve(&self, details: &[&str]) -> Outcome {
         let [port, uid] = details else { return Err("serving takes a port and a uid".into()) };
-        let executor = executor()?;
         let config = self.config().monitor("127.0.0.1", port.parse()?);
-        let comms = executor.block_on(CommsManager::start(uid, methods(), config))?;
-        wait_for_parent();
-        executor.block_on(comms.stop());
-        Ok(())
+        executor()?.block_on(async {
+            let _worker = CommsManager::start(uid, methods(), config).await?;
+            pending().await
+        })
     }
 
     fn parts(&self, pinning: Pinning) -> &'static [Part] {

@@ -5,10 +5,10 @@ use std::net::{TcpListener, TcpStream};
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Peer, run_frames};
 use crate::frames::{Frames, serve};
 use crate::outcome::Outcome;
 use crate::part::Part;
+use crate::peer::{Peer, executor, run_frames};
 use crate::process::Server;
 use crate::sheet::Sheet;
 
@@ -32,13 +32,13 @@ impl Peer for BlockingTcp {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         println!("{}", listener.local_addr()?);
         let mut stream = Stream::new(listener.accept()?.0)?;
-        super::executor()?.block_on(serve(&mut stream))
+        executor()?.block_on(serve(&mut stream))
     }
 
     fn measure(&self, part: Part, sheet: &Sheet) -> Outcome {
         let mut server = Server::start(self.id(), &[])?;
         let stream = Stream::new(TcpStream::connect(server.line()?)?)?;
-        super::executor()?.block_on(run_frames(stream, server, part, sheet))
+        executor()?.block_on(run_frames(stream, server, part, sheet))
     }
 }
 

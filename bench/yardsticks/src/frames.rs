@@ -10,8 +10,8 @@ use crate::sheet::{Sheet, quantile};
 
 /// Frames in both directions, in order.
 pub trait Frames {
-    async fn send(&mut self, frame: Bytes) -> Outcome;
-    async fn receive(&mut self) -> Outcome<Bytes>;
+    fn send(&mut self, frame: Bytes) -> impl Future<Output = Outcome>;
+    fn receive(&mut self) -> impl Future<Output = Outcome<Bytes>>;
 }
 
 /// The first byte of a frame says what is to be done with it.

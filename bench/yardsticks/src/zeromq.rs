@@ -4,10 +4,10 @@ use bytes::Bytes;
 use zeromq::util::PeerIdentity;
 use zeromq::{RouterSocket, Socket, SocketOptions, SocketRecv, SocketSend, ZmqMessage};
 
-use super::{Peer, executor, run_frames};
 use crate::frames::{Frames, serve};
 use crate::outcome::Outcome;
 use crate::part::Part;
+use crate::peer::{Peer, executor, run_frames};
 use crate::process::Server;
 use crate::sheet::Sheet;
 
