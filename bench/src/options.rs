@@ -32,7 +32,7 @@ impl Options {
     pub fn parse(words: &[&str]) -> Outcome<Options> {
         let mut options = Options {
             runs: 5,
-            milliseconds: 250,
+            milliseconds: 180,
             within: Duration::from_secs(14 * 60),
             only: Vec::new(),
             json: None,

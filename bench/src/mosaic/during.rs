@@ -10,7 +10,7 @@ use super::WORKER;
 /// Every executor thread of the worker computes, and arrays of 256 MiB are under way to it, one after the other.
 pub async fn hearts(head: &CommsManager, sheet: &Sheet) -> Outcome {
     let array = Array::from(vec![1.0_f64; (256 << 20) / 8]);
-    let span = sheet.span() * 4;
+    let span = sheet.span() * 8;
     let threads = std::thread::available_parallelism()?.get();
     let burning: Vec<JoinHandle<Outcome>> = (0..threads)
         .map(|_| {
