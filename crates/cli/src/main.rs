@@ -4,6 +4,7 @@
 mod commands;
 mod network;
 mod npy;
+mod scrape;
 mod table;
 
 use std::error::Error;

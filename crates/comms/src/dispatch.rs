@@ -318,6 +318,7 @@ async fn start(shared: &Arc<Shared>, message: Message, mut caller: Caller, permi
     if caller.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
         return caller.fail(RemoteError::new(RemoteError::EXPIRED, "the deadline had passed"));
     }
+    caller.since = shared.tally.stopwatch.start();
     let handling = match begin(shared, &envelope, parts.body, parts.buffers, &caller) {
         Ok(handling) => handling,
         Err(error) => return caller.fail(*error),

@@ -56,7 +56,8 @@
 //! - Large data: [`Array`] and [`Blob`], which travel without being copied. [`Value`] is whatever a method takes or
 //!   returns, for tools that know its type only when they run.
 //! - Who is there: [`CommsManager::wait_for`], [`CommsManager::events`], [`CommsManager::topology`]; how it stands:
-//!   [`CommsManager::status`], [`CommsManager::link_state`]; which call led to which: [`TraceContext`].
+//!   [`CommsManager::status`], [`CommsManager::link_state`]; which call led to which: [`TraceContext`]; numbers:
+//!   [`CommsManager::publish_metrics`].
 //! - What can go wrong: [`CallError`], which says by [`CallError::execution`] whether a request has run, and
 //!   [`RemoteError`], an error of a handler elsewhere.
 //!
@@ -84,6 +85,7 @@ mod kwargs;
 mod link;
 pub mod local;
 mod manager;
+mod measure;
 mod message;
 mod method;
 mod msgpack;

@@ -4,6 +4,7 @@
 mod calls;
 mod doctor;
 mod home;
+mod scrape;
 
 use home::{Home, Running, assert_told};
 

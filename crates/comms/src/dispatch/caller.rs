@@ -26,6 +26,8 @@ pub(super) struct Caller {
     delimited: bool,
     pub(super) deadline: Option<Instant>,
     pub(super) cancelled: Cancelled,
+    /// When the handler was started, if somebody wants to know.
+    pub(super) since: Option<std::time::Instant>,
     registered: bool,
     origin: Option<Origin>,
     pub(super) write: Write,
@@ -43,6 +45,7 @@ impl Caller {
             delimited: message.delimited(),
             deadline: None,
             cancelled: message.origin.given_up(),
+            since: None,
             registered: false,
             origin: Some(message.origin.clone()),
             write,
@@ -104,6 +107,7 @@ impl Caller {
     }
 
     pub(super) fn finish(&mut self, result: HandlerResult) {
+        self.shared.tally.stopwatch.handler_ended(self.since);
         match result {
             Ok(encoded) => self.reply(Kind::Reply, encoded),
             Err(HandlerError(mut error)) => {

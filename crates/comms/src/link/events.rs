@@ -32,7 +32,11 @@ impl Link {
             Event::ReplyTooLarge { request, session, cost, limit } => {
                 crate::message::refuse_reply(self, session, request, cost, limit);
             }
-            Event::Beat { .. } => {}
+            Event::Beat { round_trip } => {
+                if let Some(owner) = self.owner.upgrade() {
+                    owner.tally.stopwatch.round_trip(round_trip);
+                }
+            }
             lifecycle => {
                 debug!(peer = %self.peer, event = ?lifecycle, "link");
                 self.changed.notify_waiters();

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::{CommsManager, Shared};
 use crate::link::Link;
+use crate::measure::Stopwatch;
 use crate::status::{LinkRecord, LinkState, Status};
 
 /// Records of links that have ended that are kept: those of a few deaths in a row.
@@ -23,6 +24,8 @@ pub(crate) struct Tally {
     pub(super) dropped: AtomicU64,
     /// Requests that were refused because too many handlers ran.
     pub(crate) refused: AtomicU64,
+    /// Where measured times go.
+    pub(crate) stopwatch: Stopwatch,
     ended: Mutex<Ended>,
 }
 
