@@ -39,7 +39,7 @@ fn a_monitor_tells_prometheus_of_every_runtime() {
 
     let taken = place.rsplit_once(':').unwrap().1;
     let second = home.told(&["monitor", "--address", "127.0.0.1", "--metrics-port", taken]);
-    assert_told!("metrics_port_that_is_taken", second);
+    assert_told!("metrics_port_that_is_taken", second.replace(taken, "PORT"));
     assert_eq!(follower.end().0, 0);
     assert_eq!(monitor.end().0, 0);
 }
