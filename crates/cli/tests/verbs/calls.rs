@@ -76,7 +76,9 @@ fn a_call_takes_json_and_prints_json() {
         assert_told!("call_with_an_argument_of_another_type", told(&["shoot", "shot=\"one\""]));
         assert_told!("call_with_an_unknown_argument", told(&["shoot", "shott=1"]));
         assert_told!("call_of_an_unknown_method", told(&["scales"]));
-        assert_told!("call_whose_deadline_passes", told(&["never", "--deadline", "0.05"]));
+        // On a busy machine the deadline passes before the request is on its way.
+        let late = told(&["never", "--deadline", "0.05"]).replace("was not run", "may have run");
+        assert_told!("call_whose_deadline_passes", late);
     });
 }
 
