@@ -1,10 +1,15 @@
-"""What comes in: a message becomes a task of its own, in the order in which its sender sent."""
+"""What comes in: handlers begin in the order in which their messages were sent, and nobody waits for their ends.
+
+A coroutine function becomes a task. Any other handler has ended when it returns, and is called at once: a task would
+cost it a turn of the loop. Only if tasks have not begun yet whose messages came before does it become one behind them.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
 import difflib
+import functools
 import inspect
 import sys
 from collections.abc import Callable, Coroutine
@@ -54,6 +59,9 @@ def start(loop: asyncio.AbstractEventLoop, comms: CommsManager, work: Coroutine[
             return
     else:
         task = loop.create_task(work)
+        # The loop goes through what it has to do in order: this comes right after the task's first step.
+        comms._not_begun += 1
+        loop.call_soon(comms._has_begun)
     comms._tasks.add(task)
     task.add_done_callback(comms._tasks.discard)
 
@@ -65,7 +73,7 @@ def dispatch(comms: CommsManager, sender: str, message: Message) -> None:
     answer = message._answer
     if message.cmd is not None:
         handler = getattr(runtime, "cmd", None) or comms._command_object
-        start(loop, comms, _run(comms, handler, (sender, message.cmd), {}, answer))
+        _begin(loop, comms, handler, (sender, message.cmd), {}, answer)
     elif message.method in OURS:
         start(loop, comms, _run_ours(comms, sender, message.method, message.kwargs, answer))
     else:
@@ -73,7 +81,23 @@ def dispatch(comms: CommsManager, sender: str, message: Message) -> None:
         if handler is None:
             _refuse(comms, message.method, answer)
             return
-        start(loop, comms, _run(comms, handler, (sender,), message.kwargs, answer))
+        _begin(loop, comms, handler, (sender,), message.kwargs, answer)
+
+
+def _begin(
+    loop: asyncio.AbstractEventLoop,
+    comms: CommsManager,
+    handler: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    answer: Any,
+) -> None:
+    if _is_awaited(handler):
+        start(loop, comms, _run(comms, handler, args, kwargs, answer))
+    elif comms._not_begun:
+        start(loop, comms, _run_in_turn(comms, handler, args, kwargs, answer))
+    else:
+        contextvars.copy_context().run(_run_at_once, comms, handler, args, kwargs, answer)
 
 
 def _find(runtime: Any, method: str) -> Callable[..., Any] | None:
@@ -98,9 +122,18 @@ def _refuse(comms: CommsManager, method: str, answer: Any) -> None:
 
 async def invoke(handler: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call a handler: a coroutine function is awaited, what any other returns is its result."""
-    if inspect.iscoroutinefunction(handler):
+    if _is_awaited(handler):
         return await handler(*args, **kwargs)
     return handler(*args, **kwargs)
+
+
+def _is_awaited(handler: Callable[..., Any]) -> bool:
+    """Tell whether it is a coroutine function. To ask takes longer than most else that a call needs."""
+    function = getattr(handler, "__func__", None)
+    return inspect.iscoroutinefunction(handler) if function is None else _is_coroutine_function(function)
+
+
+_is_coroutine_function = functools.lru_cache(1024)(inspect.iscoroutinefunction)
 
 
 async def _run(
@@ -112,22 +145,46 @@ async def _run(
 ) -> None:
     serving.set(answer)
     try:
-        if inspect.iscoroutinefunction(handler):
-            pending = handler(*args, **kwargs)
-            # Nobody but the handler refers to its arguments now: it may return one of them, uncopied.
-            args, kwargs = (), {}
-            result = [await pending]
-        else:
-            result = [handler(*args, **kwargs)]
-            args, kwargs = (), {}
-            if inspect.iscoroutine(result[0]):
-                # It is the handler's own affair who awaits it.
-                result = [None]
-        answer.reply(result, pickle=comms._may_pickle())
+        pending = handler(*args, **kwargs)
+        # Nobody but the handler refers to its arguments now: it may return one of them, uncopied.
+        args, kwargs = (), {}
+        answer.reply([await pending], pickle=comms._may_pickle())
     except BaseException as failure:
         _give_up(answer, failure)
         if not isinstance(failure, Exception):
             raise
+
+
+async def _run_in_turn(*run: Any) -> None:
+    _run_at_once(*run)
+
+
+def _run_at_once(
+    comms: CommsManager,
+    handler: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    answer: Any,
+) -> None:
+    serving.set(answer)
+    try:
+        result = [handler(*args, **kwargs)]
+        # As above: whoever has the message has its arguments no more.
+        kwargs.clear()
+        if inspect.iscoroutine(result[0]):
+            # It is the handler's own affair who awaits it.
+            result = [None]
+        answer.reply(result, pickle=comms._may_pickle())
+    except BaseException as failure:
+        _give_up(answer, failure)
+        if not isinstance(failure, Exception):
+            # It is the loop that has to end, not only what it does now.
+            assert comms._loop is not None
+            comms._loop.call_soon(_raise, failure)
+
+
+def _raise(failure: BaseException) -> None:
+    raise failure
 
 
 def _give_up(answer: Any, failure: BaseException) -> None:

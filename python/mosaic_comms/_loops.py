@@ -41,7 +41,11 @@ def is_current(loop: asyncio.AbstractEventLoop) -> bool:
 async def drive(operation: _core.Operation) -> object:
     """Wait for an operation on the loop that runs now. Whoever stops waiting ends it."""
     loop = asyncio.get_running_loop()
-    driver = driver_of(loop)
+    return await drive_by(driver_of(loop), loop, operation)
+
+
+async def drive_by(driver: _core.Driver, loop: asyncio.AbstractEventLoop, operation: _core.Operation) -> object:
+    """Do the same where the loop and its driver are known."""
     future = loop.create_future()
     number = driver.start(operation, future)
     try:

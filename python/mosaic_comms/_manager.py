@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import dataclasses
 import logging
 import weakref
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Coroutine, Generator, Iterator, Mapping
 from typing import Any
 
 from . import _core, _defaults, _delivery
 from ._errors import StateError, StoppedError, describe
 from ._events import Events
 from ._heartbeats import Heartbeats
-from ._loops import background_loop, drive, driver_of, is_current, run_on
+from ._loops import background_loop, drive, drive_by, driver_of, is_current, run_on
 from ._messages import Command, Message, Replies, Reply
 from ._pickling import pickle_allowed
 from ._proxy import Proxy
@@ -104,6 +105,7 @@ class CommsManager(Sending):
         self._kept: deque[tuple[str, Message]] = deque()
         self._waiting_for_message: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._not_begun = 0
         self._announced: set[str] = set()
         self._dialled: set[str] = set()
         self._replies = Replies()
@@ -418,7 +420,8 @@ class CommsManager(Sending):
             Message object.
         """
         self._live()
-        _delivery.dispatch(self, sender_id, msg)
+        # The handler is given the arguments, and the message remains the caller's.
+        _delivery.dispatch(self, sender_id, dataclasses.replace(msg, kwargs=dict(msg.kwargs)))
 
     async def call(self, sender_id: str, method: Any, reply: Any, /, **kwargs: Any) -> None:
         """Run method in the loop.
@@ -550,8 +553,11 @@ class CommsManager(Sending):
                 self._watcher = asyncio.run_coroutine_threadsafe(watcher, loop)
         return self._driver
 
-    async def _drive(self, operation: _core.Operation) -> Any:
-        return await drive(operation)
+    def _drive(self, operation: _core.Operation) -> Coroutine[Any, Any, Any]:
+        loop = asyncio.get_running_loop()
+        if loop is self._loop and self._driver is not None:
+            return drive_by(self._driver, loop, operation)
+        return drive(operation)
 
     def _on_loop(self) -> bool:
         return self._loop is not None and is_current(self._loop)
@@ -600,6 +606,9 @@ class CommsManager(Sending):
     def _dispatch_kept(self) -> None:
         while self._kept:
             _delivery.dispatch(self, *self._kept.popleft())
+
+    def _has_begun(self) -> None:
+        self._not_begun -= 1
 
     def _spawn(self, work: Any) -> None:
         assert self._loop is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from typing import Any
 
@@ -95,6 +96,52 @@ def test_messages_of_one_sender_are_handled_in_order() -> None:
         assert [kwargs["number"] for _, kwargs in counter.noted] == list(range(500))
 
     run(test())
+
+
+class Turns:
+    """Notes in which order its handlers begin: one is a coroutine function, the other is not."""
+
+    def __init__(self) -> None:
+        self.begun: list[int] = []
+
+    async def awaited(self, sender: str, number: int) -> None:
+        self.begun.append(number)
+        await asyncio.to_thread(int)
+
+    def plain(self, sender: str, number: int) -> None:
+        self.begun.append(number)
+
+
+@pytest.mark.parametrize("uid", ["worker:0", "monitor"])
+def test_plain_handlers_do_not_overtake_coroutine_functions_that_came_before(uid: str) -> None:
+    async def test() -> None:
+        turns = Turns()
+        async with network(("monitor", turns), ("worker:0", turns)) as [monitor, _]:
+            for number in range(300):
+                monitor.send(uid, method="plain" if number % 3 else "awaited", number=number)
+            await monitor.send_recv_async(uid, method="awaited", number=300)
+        assert turns.begun == list(range(301))
+
+    run(test())
+
+
+class Leaver:
+    """Ends the program."""
+
+    def leave(self, sender: str) -> None:
+        raise SystemExit(3)
+
+
+def test_a_plain_handler_may_end_the_program() -> None:
+    async def test() -> None:
+        async with network(("worker:0", Leaver())) as [monitor, _]:
+            with contextlib.suppress(mosaic_comms.RemoteError):
+                await monitor.send_recv_async("worker:0", method="leave")
+            await asyncio.Event().wait()
+
+    with pytest.raises(SystemExit) as raised:
+        run(test())
+    assert raised.value.code == 3
 
 
 def test_many_calls_are_under_way_at_once() -> None:
