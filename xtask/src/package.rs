@@ -10,6 +10,25 @@ use crate::step::run as step;
 /// pytest says by this that no test has a name that fits.
 const NO_TESTS: i32 = 5;
 
+/// How the package's Rust is built.
+#[derive(Clone, Copy)]
+pub(crate) enum Profile {
+    /// As the Rust tests are, so that what both need is built once.
+    Test,
+    /// As users have it.
+    Release,
+}
+
+impl Profile {
+    /// What cargo calls it, and where the package goes.
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Profile::Test => ("dev", "python-package"),
+            Profile::Release => ("release", "python-package-release"),
+        }
+    }
+}
+
 /// The installed package, and the interpreter that has what its tests need.
 pub(crate) struct Package {
     workspace: PathBuf,
@@ -19,8 +38,14 @@ pub(crate) struct Package {
 
 impl Package {
     /// Builds the package and installs it. The interpreter's own packages are left alone.
-    pub(crate) fn install(workspace: &Path, target: &Path, interpreter: &Path) -> Result<Package, String> {
-        let folder = target.join("python-package");
+    pub(crate) fn install(
+        workspace: &Path,
+        target: &Path,
+        interpreter: &Path,
+        profile: Profile,
+    ) -> Result<Package, String> {
+        let (profile, folder) = profile.names();
+        let folder = target.join(folder);
         let package = Package {
             workspace: workspace.to_path_buf(),
             interpreter: interpreter.to_path_buf(),
@@ -28,10 +53,14 @@ impl Package {
         };
         let mut install = package.python(&["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
         install.args(["--no-build-isolation", "--no-deps", "--upgrade", "--target"]).arg(folder);
-        // As the Rust tests are built, so that what both need is built once.
-        install.arg("./python").env("MATURIN_PEP517_ARGS", "--profile dev --locked");
+        install.arg("./python").env("MATURIN_PEP517_ARGS", format!("--profile {profile} --locked"));
         step(&mut install)?;
         Ok(package)
+    }
+
+    /// The folder in which an interpreter finds it.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Runs pytest for the tests whose names contain one of `filters` (all of them if there is none).

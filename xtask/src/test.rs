@@ -11,7 +11,7 @@
 use std::process::Command;
 
 use crate::leftovers::{PrivateFolder, Processes};
-use crate::package::{Package, pytest};
+use crate::package::{Package, Profile, pytest};
 use crate::step::{cargo, run as step, succeeds};
 use crate::{python, target, workspace};
 
@@ -19,7 +19,7 @@ use crate::{python, target, workspace};
 pub(crate) fn run(filters: &[String]) -> Result<(), String> {
     let target = target()?;
     let python = python::interpreter(&workspace(), &target)?;
-    let package = Package::install(&workspace(), &target, &python);
+    let package = Package::install(&workspace(), &target, &python, Profile::Test);
     let folder = PrivateFolder::create()?;
     let key_file = folder.path().join("job.key");
     let processes = Processes::below(&target);
