@@ -4,9 +4,9 @@ mod pair;
 
 use std::time::Duration;
 
-use mosaic_proto::Reason;
 use mosaic_proto::link::{Execution, Verdict};
-use mosaic_proto::wire::Lane;
+use mosaic_proto::wire::{Lane, MosaicReady, RefusalCode, VERSION};
+use mosaic_proto::{HostId, Reason, Session};
 use pair::{A, B, Ended, Fate, Pair, Shape};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -157,6 +157,31 @@ fn who_said_goodbye_and_is_known_no_more_has_left() {
     let left = Reason::Left { why: "done".into() };
     assert_eq!(pair.sides[A].verdict, Some((Verdict::Left, left.clone())));
     assert_eq!(pair.sides[A].outcome(tag), Some(&Ended::Disconnected(left, Execution::MayHaveRun)));
+}
+
+#[test]
+fn who_begins_anew_before_its_goodbye_is_complete_is_let_in_by_the_next_link() {
+    let mut pair = Pair::connected();
+    pair.conditions.capacity = 5000;
+    pair.one_way(A, 200_000);
+    pair.leave(A);
+    pair.run_for(Duration::from_millis(10));
+    let again = MosaicReady {
+        version: VERSION,
+        instance: pair.sides[A].instance,
+        wanted_uid: None,
+        wanted_instance: None,
+        lane: Lane::Control,
+        session: Session::NONE,
+        received: 0,
+        host: HostId([1; 16]),
+        pid_namespace: 1,
+        pid: 1,
+    };
+    let link = &mut pair.sides[B].link;
+    let refusal = link.attach(pair.now, false, &again, Session(77)).unwrap_err();
+    assert_eq!(refusal.code, RefusalCode::Busy);
+    assert_eq!(link.ended(), Some(&Reason::Left { why: "done".into() }));
 }
 
 #[test]

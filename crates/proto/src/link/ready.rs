@@ -269,7 +269,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         // A session of which the peer never knew has lost nothing: for our side the conversation goes on.
         let goes_on = resumed || (self.session().is_some() && !self.confirmed);
         if !resumed {
-            self.begin_session(begun);
+            self.begin_session(begun)?;
         }
         // Who dialled has the session from the answer; who was dialled hears from the other first.
         self.confirmed = dialled || resumed;
@@ -289,11 +289,16 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         *dial = Dial::Idle;
     }
 
-    fn begin_session(&mut self, session: Session) {
+    /// Where the peer had said goodbye, that was its end: who comes now is let in by the next link.
+    fn begin_session(&mut self, session: Session) -> Result<(), Refusal> {
         if self.session().is_some() && self.confirmed {
             self.give_up_session(Reason::SessionLost);
         }
+        if self.ended().is_some() {
+            return Err(refuse(RefusalCode::Busy, "the link before this one has just ended"));
+        }
         self.state = State::Down { session };
+        Ok(())
     }
 
     fn check_instance(&self, instance: Instance) -> Result<(), Refusal> {
