@@ -11,11 +11,13 @@ import contextvars
 import difflib
 import functools
 import inspect
+import itertools
 import sys
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from ._errors import describe
+from ._loops import is_current
 from ._messages import Command, Message
 
 if TYPE_CHECKING:
@@ -30,6 +32,9 @@ serving: contextvars.ContextVar[Any] = contextvars.ContextVar("mosaic_comms_serv
 _EAGER = sys.version_info >= (3, 12)
 
 
+_numbers = itertools.count(1)
+
+
 class OwnAnswer:
     """The answer to a message that a runtime has sent to itself: nothing is encoded."""
 
@@ -37,6 +42,7 @@ class OwnAnswer:
         self._comms = comms
         self._future = future
         self.wanted = future is not None
+        self.number = -next(_numbers)
 
     def reply(self, result: list[Any], *, pickle: bool) -> None:
         """Give the result."""
@@ -51,19 +57,21 @@ class OwnAnswer:
             self._future.set_exception(failure)
 
 
-def start(loop: asyncio.AbstractEventLoop, comms: CommsManager, work: Coroutine[Any, Any, None]) -> None:
+def start(
+    loop: asyncio.AbstractEventLoop, comms: CommsManager, work: Coroutine[Any, Any, None]
+) -> asyncio.Task[None]:
     """Make a task of it, which the manager keeps until it is done."""
-    if _EAGER:
-        task = asyncio.Task(work, loop=loop, eager_start=True)  # type: ignore[call-arg]
-        if task.done():
-            return
+    if _EAGER and is_current(loop):
+        task: asyncio.Task[None] = asyncio.Task(work, loop=loop, eager_start=True)  # type: ignore[call-arg]
     else:
         task = loop.create_task(work)
         # The loop goes through what it has to do in order: this comes right after the task's first step.
         comms._not_begun += 1
         loop.call_soon(comms._has_begun)
-    comms._tasks.add(task)
-    task.add_done_callback(comms._tasks.discard)
+    if not task.done():
+        comms._tasks.add(task)
+        task.add_done_callback(comms._tasks.discard)
+    return task
 
 
 def dispatch(comms: CommsManager, sender: str, message: Message) -> None:
@@ -93,7 +101,10 @@ def _begin(
     answer: Any,
 ) -> None:
     if _is_awaited(handler):
-        start(loop, comms, _run(comms, handler, args, kwargs, answer))
+        task = start(loop, comms, _run(comms, handler, args, kwargs, answer))
+        if not task.done():
+            # Its caller can end it.
+            comms._running[answer.number] = task
     elif comms._not_begun:
         start(loop, comms, _run_in_turn(comms, handler, args, kwargs, answer))
     else:
@@ -153,6 +164,8 @@ async def _run(
         _give_up(answer, failure)
         if not isinstance(failure, Exception):
             raise
+    finally:
+        comms._running.pop(answer.number, None)
 
 
 async def _run_in_turn(*run: Any) -> None:

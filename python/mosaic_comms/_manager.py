@@ -106,6 +106,7 @@ class CommsManager(Sending):
         self._waiting_for_message: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._not_begun = 0
+        self._running: dict[int, asyncio.Task[Any]] = {}
         self._announced: set[str] = set()
         self._dialled: set[str] = set()
         self._replies = Replies()
@@ -588,6 +589,11 @@ class CommsManager(Sending):
         """Take what the core gives, on the loop's thread."""
         if kind == "request":
             self._take(uid, _delivery.as_message(detail))
+        elif kind == "cancelled":
+            handler = self._running.get(detail)
+            if handler is not None and self._loop is not None:
+                # Not before it has begun, which it does in this turn of the loop.
+                self._loop.call_soon(handler.cancel)
         elif kind == "connected":
             self._spawn(self._joined(uid))
         else:
@@ -691,7 +697,7 @@ def _receiver(comms: CommsManager) -> Any:
     """Make what the core calls with everything that comes. It does not keep the manager alive."""
     manager = weakref.ref(comms)
 
-    def receive(kind: str, uid: str, detail: Any, _: Any) -> None:
+    def receive(kind: str, uid: str, detail: Any) -> None:
         comms = manager()
         if comms is not None:
             comms._receive(kind, uid, detail)

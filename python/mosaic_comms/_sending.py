@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
+from collections.abc import Awaitable, Generator
 from typing import TYPE_CHECKING, Any
 
-from ._errors import StoppedError, TimeoutError, UnknownPeerError
+from . import _core
+from ._errors import StoppedError, TimeoutError
 from ._loops import driver_of, is_current, run_on
 from ._messages import Command, Reply
 
@@ -182,7 +185,10 @@ class Sending:
         array([0, 2, 4])
         """
         method, kwargs = _method(args, kwargs)
-        return await self._call_async(send_uid, method, kwargs, None)
+        waiting = self._begin_call(send_uid, method, kwargs, None)
+        # Nobody but the core refers to the arguments now.
+        del kwargs
+        return None if waiting is None else await waiting
 
     # ---- commands ----
 
@@ -234,7 +240,8 @@ class Sending:
         1480
         """
         target = _command(**command)
-        return await self._call_async(send_uid, target.method, target.kwargs, target)
+        waiting = self._begin_call(send_uid, target.method, target.kwargs, target)
+        return None if waiting is None else await waiting
 
     # ---- how ----
 
@@ -286,23 +293,18 @@ class Sending:
             driver_of(loop).start(operation, _forwarding_to(reply, loop))
         return reply
 
-    async def _call_async(
+    def _begin_call(
         self, uid: str, method: str, kwargs: dict[str, Any], target: Command | None
-    ) -> Any:
+    ) -> Awaitable[Any] | None:
+        """Send a call, and give what waits for its result; None after the stop."""
         comms = self._comms
         if comms._over:
             return None
         comms._live()
-        try:
-            if uid == comms.uid:
-                return await self._call_self(method, kwargs, target)
-            operation = comms._core.call(self._outgoing(uid, method, kwargs, target), self._timeout)
-            del kwargs, target
-            return await comms._drive(operation)
-        except StoppedError:
-            if comms._over:
-                return None
-            raise
+        if uid == comms.uid:
+            return self._call_self(method, kwargs, target)
+        operation = comms._core.call(self._outgoing(uid, method, kwargs, target), self._timeout)
+        return _ResultOf(comms, operation)
 
     async def _call_self(self, method: str, kwargs: dict[str, Any], target: Command | None) -> Any:
         comms = self._comms
@@ -341,6 +343,33 @@ class Sending:
             raise
 
 
+class _ResultOf:
+    """Waits for the result of a call. Whoever stops waiting cancels it."""
+
+    __slots__ = ("_comms", "_operation")
+
+    def __init__(self, comms: CommsManager, operation: _core.Operation) -> None:
+        self._comms = comms
+        self._operation = operation
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        loop = asyncio.get_running_loop()
+        comms = self._comms
+        driver = comms._driver if loop is comms._loop else driver_of(loop)
+        assert driver is not None
+        future = loop.create_future()
+        number = driver.start(self._operation, future)
+        try:
+            return (yield from future)
+        except StoppedError:
+            if comms._over:
+                return None
+            raise
+        finally:
+            if not future.done() or future.cancelled():
+                driver.abandon(number)
+
+
 def _method(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Take the method out of what was given."""
     if not args:
@@ -365,8 +394,6 @@ def _command(
 
 def _forwarding_to(reply: Reply, loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:
     """Make a future that tells a reply its outcome if somebody still refers to it."""
-    import weakref
-
     waiting = weakref.ref(reply)
     future: asyncio.Future[Any] = loop.create_future()
 
@@ -382,6 +409,3 @@ def _forwarding_to(reply: Reply, loop: asyncio.AbstractEventLoop) -> asyncio.Fut
 
     future.add_done_callback(forward)
     return future
-
-
-__all__ = ["Sending", "UnknownPeerError"]

@@ -15,6 +15,9 @@ use crate::generation::Native;
 /// Where the outcome of one request goes.
 #[pyclass(frozen)]
 pub(crate) struct Answer {
+    /// By which the end of its caller's patience is told.
+    #[pyo3(get)]
+    number: u64,
     outcome: Mutex<Option<Native<oneshot::Sender<HandlerResult>>>>,
     bell: Option<Arc<Bell>>,
     /// Whether somebody waits for a result.
@@ -24,11 +27,12 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn new(
+        number: u64,
         outcome: oneshot::Sender<HandlerResult>,
         bell: Option<Arc<Bell>>,
         wanted: bool,
     ) -> Answer {
-        Answer { outcome: Mutex::new(Some(Native::new(outcome))), bell, wanted }
+        Answer { number, outcome: Mutex::new(Some(Native::new(outcome))), bell, wanted }
     }
 
     fn give(&self, result: HandlerResult) {

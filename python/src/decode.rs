@@ -1,7 +1,7 @@
 //! Bodies to Python values. Bytes come from a peer: whatever they are, the outcome is a value or an error.
 
 use bytes::Bytes;
-use mosaic_comms::{EXT_ARRAY, EXT_BYTES, Received, Undecoded};
+use mosaic_comms::{EXT_ARRAY, EXT_BYTES, EXT_PICKLE, Received, Undecoded};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -10,11 +10,6 @@ use rmp::Marker;
 
 use crate::memory::Memory;
 use crate::numpy;
-
-/// The MessagePack extension type of a value that is pickled. Its payload is an array of three numbers of 32 bits: the
-/// index of the buffer with the pickle of a list, the position in that list, and how many buffers, which follow the
-/// pickle's, it refers to.
-pub(crate) const EXT_PICKLE: i8 = 3;
 
 /// How deep values may be nested, as everywhere in the protocol.
 pub(crate) const MAX_NESTING: usize = 128;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mosaic_comms::{EXT_ARRAY, EXT_BYTES, Encoded};
+use mosaic_comms::{EXT_ARRAY, EXT_BYTES, EXT_PICKLE, Encoded};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -14,7 +14,7 @@ use pyo3::types::{
 use rmp::encode as write;
 
 use crate::bell::Bell;
-use crate::decode::{EXT_PICKLE, MAX_NESTING};
+use crate::decode::MAX_NESTING;
 use crate::failure::cannot_encode;
 use crate::memory::{Hold, Region, references};
 use crate::numpy;
@@ -330,7 +330,7 @@ impl<'py> Encoder<'py> {
         }
     }
 
-    /// Writes a reference whose numbers are known when all has been pickled: see `EXT_PICKLE`.
+    /// Writes a reference, whose three numbers of 32 bits are known when all has been pickled.
     fn refer_to_pickle(&mut self, value: &Bound<'py, PyAny>) {
         write_extension(&mut self.encoded.body, EXT_PICKLE, &[0; 16]);
         self.references.push(self.encoded.body.len() - 16);

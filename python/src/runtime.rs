@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use mosaic_comms::{
     Args, Call, Encoded, HandlerResult, Handling, Method, ObjectRef, Reason, Runtime, Uid, Undecoded,
@@ -17,12 +18,15 @@ use crate::decode::{self, Sender};
 /// Something that has come for a runtime.
 pub(crate) enum Arrival {
     Request(Box<Request>),
+    /// The caller of a request has given up.
+    Cancelled(u64),
     Connected(Uid),
     Disconnected(Uid, Reason),
 }
 
 /// A method that is to be called.
 pub(crate) struct Request {
+    number: u64,
     method: String,
     object: Option<ObjectRef>,
     received: Undecoded,
@@ -33,6 +37,8 @@ pub(crate) struct Request {
 /// What has come, until a loop takes it.
 pub(crate) struct Inbox {
     state: Mutex<State>,
+    /// How many requests have come: each has its number.
+    requests: AtomicU64,
     /// Called on the loop's thread with everything that comes.
     receiver: Py<PyAny>,
     sender: Sender,
@@ -47,7 +53,7 @@ struct State {
 
 impl Inbox {
     pub(crate) fn new(receiver: Py<PyAny>, sender: Sender) -> Inbox {
-        Inbox { state: Mutex::default(), receiver, sender }
+        Inbox { state: Mutex::default(), requests: AtomicU64::new(0), receiver, sender }
     }
 
     /// Whether a pickle of theirs may be read.
@@ -78,9 +84,10 @@ impl Inbox {
     pub(crate) fn hand_over(self: &Arc<Self>, py: Python<'_>, arrival: Arrival) -> PyResult<()> {
         let receiver = self.receiver.bind(py);
         match arrival {
-            Arrival::Connected(uid) => receiver.call1(("connected", uid.as_str(), py.None(), py.None()))?,
+            Arrival::Cancelled(number) => receiver.call1(("cancelled", "", number))?,
+            Arrival::Connected(uid) => receiver.call1(("connected", uid.as_str(), py.None()))?,
             Arrival::Disconnected(uid, reason) => {
-                receiver.call1(("disconnected", uid.as_str(), reason.to_string(), py.None()))?
+                receiver.call1(("disconnected", uid.as_str(), reason.to_string()))?
             }
             Arrival::Request(request) => return self.hand_over_request(py, *request),
         };
@@ -88,15 +95,15 @@ impl Inbox {
     }
 
     fn hand_over_request(self: &Arc<Self>, py: Python<'_>, request: Request) -> PyResult<()> {
-        let Request { method, object, received, call, answer } = request;
+        let Request { number, method, object, received, call, answer } = request;
         let wants_reply = call.wants_reply();
-        let answer = Answer::new(answer, self.bell(), wants_reply);
+        let answer = Answer::new(number, answer, self.bell(), wants_reply);
         match decode::arguments(py, received, self.sender) {
             Err(error) => answer.refuse(py, &error),
             Ok((kwargs, args)) => {
                 let object = object.map(|object| (object.kind().to_owned(), object.uid().to_owned()));
                 let message = (method, object, kwargs, args, answer);
-                self.receiver.bind(py).call1(("request", call.sender().as_str(), message, py.None()))?;
+                self.receiver.bind(py).call1(("request", call.sender().as_str(), message))?;
             }
         }
         Ok(())
@@ -109,12 +116,34 @@ pub(crate) struct PythonRuntime(pub(crate) Arc<Inbox>);
 impl PythonRuntime {
     fn request(&self, method: &str, object: Option<ObjectRef>, received: Undecoded, call: Call) -> Handling {
         let (answer, answered) = oneshot::channel();
+        let number = self.0.requests.fetch_add(1, Ordering::Relaxed);
+        // What nobody waits for is done to its end, whoever has left meanwhile.
+        let waits = call.wants_reply();
         let method = method.to_owned();
-        self.0.take(Arrival::Request(Box::new(Request { method, object, received, call, answer })));
+        self.0.take(Arrival::Request(Box::new(Request { number, method, object, received, call, answer })));
+        let caller = Caller { inbox: self.0.clone(), number, waits };
         Handling::Future(Box::pin(async move {
+            let mut caller = caller;
+            let answer = answered.await;
+            caller.waits = false;
             // A handler that ends without an answer has been let go by its loop.
-            answered.await.unwrap_or_else(|_| Ok(Encoded { body: vec![0xc0], buffers: Vec::new() }))
+            answer.unwrap_or_else(|_| Ok(Encoded { body: vec![0xc0], buffers: Vec::new() }))
         }))
+    }
+}
+
+/// Who waits for an answer. If it is dropped before, the handler is told.
+struct Caller {
+    inbox: Arc<Inbox>,
+    number: u64,
+    waits: bool,
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        if self.waits {
+            self.inbox.take(Arrival::Cancelled(self.number));
+        }
     }
 }
 

@@ -193,7 +193,7 @@ class Watched:
 
     def __init__(self, answer: Any, giver: Giver, seen: list[bool]) -> None:
         self._answer, self._giver, self._seen = answer, giver, seen
-        self.wanted = answer.wanted
+        self.wanted, self.number = answer.wanted, answer.number
 
     def _references(self) -> int:
         assert self._giver.given is not None

@@ -25,6 +25,7 @@ pub(crate) fn run(filters: &[String]) -> Result<(), String> {
     let processes = Processes::below(&target);
     let with_environment = |mut command: Command| {
         command.env("MOSAIC_TEST_PYTHON", &python).env("MOSAIC_KEY_FILE", &key_file);
+        command.env("MOSAIC_TEST_EXAMPLES", target.join("debug/examples"));
         command.env("TMPDIR", folder.path()).env("XDG_RUNTIME_DIR", folder.path());
         command
     };

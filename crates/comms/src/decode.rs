@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::array::Reference;
 use crate::encode::Cause;
 use crate::msgpack::{self, Content, Head, Malformed};
-use crate::out_of_band::{self, Buffers, EXT_ARRAY, EXT_BYTES};
+use crate::out_of_band::{self, Buffers, EXT_ARRAY, EXT_BYTES, EXT_PICKLE};
 use crate::pool::Received;
 use crate::type_name::readable;
 
@@ -120,6 +120,7 @@ fn describe_extension(content: &[u8]) -> String {
         (EXT_ARRAY, Some(array)) => format!("`{array}`"),
         (EXT_ARRAY, None) => "a malformed array".to_owned(),
         (EXT_BYTES, _) => "a byte string".to_owned(),
+        (EXT_PICKLE, _) => "a Python pickle, which only Python reads".to_owned(),
         (kind, _) => format!("extension {kind}"),
     }
 }

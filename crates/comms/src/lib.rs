@@ -194,7 +194,7 @@ pub use mosaic_proto::membership::Notify;
 pub use mosaic_proto::{Instance, InvalidUid, Place, Reason, Topology, Uid};
 pub use msgpack::Malformed;
 pub use objects::{ObjectRef, Objects};
-pub use out_of_band::{EXT_ARRAY, EXT_BYTES};
+pub use out_of_band::{EXT_ARRAY, EXT_BYTES, EXT_PICKLE};
 pub use pool::{ALIGNMENT, Buffer, DEFAULT_KEEP, Pool, Received};
 pub use runtime::{Call, Computation, HandlerResult, Handling, IntoRuntime, Methods, Runtime};
 pub use status::{LinkCondition, LinkRecord, LinkState, RecordEntry, Status};

@@ -22,6 +22,10 @@ pub const EXT_ARRAY: i8 = 1;
 /// The MessagePack extension type of a byte string: its payload is `[index]`.
 pub const EXT_BYTES: i8 = 2;
 
+/// The MessagePack extension type of a pickled Python value, which is only ever read by Python: its payload is
+/// `[index, position, count]`.
+pub const EXT_PICKLE: i8 = 3;
+
 /// The name by which rmp-serde knows an extension.
 pub(crate) const EXTENSION: &str = rmp_serde::MSGPACK_EXT_STRUCT_NAME;
 

@@ -1,0 +1,87 @@
+"""Who is there, and who is not: whatever Python does meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from typing import Any
+
+from conftest import HERE, network, run
+
+import mosaic_comms
+
+
+def test_events_tell_who_comes_and_who_goes(worker: Any) -> None:
+    async def test() -> None:
+        async with network() as [monitor]:
+            events = monitor.events()
+            process = worker("worker:0", monitor.port)
+            seen = []
+            async for event in events:
+                seen.append((event.kind, event.uid))
+                if event.kind == "connected":
+                    process.end()
+                if event.kind == "disconnected":
+                    assert "exit" in event.detail or "end" in event.detail
+                    break
+            assert seen == [("connected", "worker:0"), ("disconnected", "worker:0")]
+
+    run(test())
+
+
+def test_events_end_with_the_manager() -> None:
+    async def test() -> None:
+        comms = await mosaic_comms.start("monitor", address=HERE)
+        events = comms.events()
+        await comms.stop()
+        assert [event async for event in events] == []
+
+    run(test())
+
+
+def test_a_runtime_whose_interpreter_is_held_is_alive(worker: Any) -> None:
+    async def test() -> None:
+        async with network(dead_after=1.0) as [monitor]:
+            worker("worker:0", monitor.port)
+            await monitor.wait_for("worker:0")
+            seen: list[Any] = []
+
+            async def watch() -> None:
+                async for event in monitor.events():
+                    seen.append(event)
+
+            watching = asyncio.ensure_future(watch())
+            # Three times as long as silence may last, while nothing of Python runs there.
+            held = asyncio.ensure_future(monitor.send_recv_async("worker:0", method="hold", seconds=3.0))
+            while not held.done():
+                await monitor.ping("worker:0")
+            await held
+            assert await monitor.send_recv_async("worker:0", method="add", a=1, b=2) == 3
+            assert not [event for event in seen if event.kind in ("disconnected", "unreachable")], seen
+            watching.cancel()
+
+    run(test())
+
+
+def test_the_end_of_a_worker_is_seen_although_its_child_lives(worker: Any, record_property: Any) -> None:
+    async def test() -> None:
+        async with network() as [monitor]:
+            process = worker("worker:0", monitor.port)
+            await monitor.wait_for("worker:0")
+            child = await monitor.send_recv_async("worker:0", method="fork")
+            try:
+                events = monitor.events()
+                killed = time.perf_counter()
+                os.kill(process.pid, signal.SIGKILL)
+                event = await events.__anext__()
+                record_property("seen_after_seconds", time.perf_counter() - killed)
+                assert (event.kind, event.uid) == ("disconnected", "worker:0")
+                # It is the end of the process that was seen, not its silence.
+                assert "silent" not in event.detail, event.detail
+                os.kill(child, 0)
+            finally:
+                os.kill(child, signal.SIGKILL)
+
+    run(test())
