@@ -97,7 +97,7 @@ pub struct Attached {
 
 impl<T, B: AsRef<[u8]>> Link<T, B> {
     /// Dials without waiting for a message. A `patient` link doesn't take refusals for death before its first session:
-    /// the peer may not have started yet.
+    /// the peer may not have started yet. Of a peer whose life is known they are proof all the same.
     pub fn connect(&mut self, now: Time, patient: bool) {
         self.patient = patient && self.session().is_none();
         if self.ended().is_none() && !self.is_up() {
@@ -175,10 +175,14 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         }
         let refused = (*failure == DialFailure::Refused).then_some(refused.unwrap_or(now));
         let repeated = refused.is_some_and(|first| now - first >= self.refused_again_after());
-        if repeated && lane == Lane::Control && !self.patient {
+        if repeated && lane == Lane::Control && !self.may_not_have_started() {
             return self.end(Verdict::Dead, Reason::Refused { detail: String::new() });
         }
         self.wait_to_dial(now, lane, attempt, refused);
+    }
+
+    fn may_not_have_started(&self) -> bool {
+        self.patient && self.settings.peer_instance.is_none()
     }
 
     /// A process that is known to run may have closed its listener and come back by itself: it gets longer.
@@ -205,7 +209,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
                 self.give_up_session(Reason::SessionLost);
                 self.dial_where_needed(now);
             }
-            RefusalCode::NotMe if !self.patient => {
+            RefusalCode::NotMe if !self.may_not_have_started() => {
                 self.end(Verdict::Dead, Reason::Refused { detail: refusal.to_string() });
             }
             RefusalCode::Version | RefusalCode::Insecure => {

@@ -45,6 +45,16 @@ impl Membership {
         self.settle_claim(now, uid);
     }
 
+    /// Another life of `uid` has called us, the monitor. The one before is gone if nobody answers for it any more: its
+    /// host may have ended without a word, and nothing would ever prove it.
+    pub(super) fn replace_unreachable(&mut self, now: Time, uid: &Uid, by: Instance) {
+        let Some(holder) = self.roster.topology().get(uid).map(|place| place.instance) else { return };
+        if self.is_monitor() && holder != by && self.unreachable(uid) && self.graves.reason(uid, by).is_none()
+        {
+            self.gone(now, uid, holder, Reason::Replaced { by }, Proof::OwnLink);
+        }
+    }
+
     /// The session with `uid` has ended and nothing is proven.
     pub(super) fn lose_contact(&mut self, now: Time, uid: &Uid, instance: Instance, reason: Reason) {
         let Some(peer) = self.roster.peer_mut(uid, instance) else { return };

@@ -219,6 +219,7 @@ impl Membership {
     /// A session with an authenticated runtime has begun. `place` is where it says it listens, if it does.
     pub fn link_up(&mut self, now: Time, uid: &Uid, instance: Instance, place: Option<Place>) {
         let place = place.unwrap_or_else(|| Place::unknown(instance));
+        self.replace_unreachable(now, uid, instance);
         match self.refusal(uid, &place) {
             Some(Refusal::Taken { .. }) if !self.is_monitor() && *uid != self.me => {
                 self.claim(now, uid, place)
