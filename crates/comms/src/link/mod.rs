@@ -15,7 +15,7 @@ mod pump;
 mod recorder;
 mod write;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -72,7 +72,7 @@ pub(crate) struct Link {
     /// Cancelled when the link is over: ends its timer and its pumps.
     pub(crate) over: CancellationToken,
     /// The handlers that the peer may cancel, by the ids of their requests.
-    pub(crate) running: Mutex<HashMap<u64, CancellationToken>>,
+    pub(crate) running: Mutex<BTreeMap<u64, CancellationToken>>,
     recorder: Mutex<Recorder>,
 }
 
@@ -321,6 +321,9 @@ impl Link {
     pub(crate) fn install(self: &Arc<Self>, lane: Lane, connection: ConnectionId, opening: Opening) {
         let old = {
             let mut state = self.state.lock();
+            // Whoever waits for what follows is not to take an old refusal for an answer.
+            state.attempts.clear();
+            state.refusal = None;
             let io = &mut state.lanes[lane.index()];
             io.dial = None;
             io.blocked = false;

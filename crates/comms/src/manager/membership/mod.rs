@@ -247,9 +247,13 @@ impl Registrar {
                 }
             }
             Input::LinkEnded { link, verdict, reason } => {
-                let verdict = match verdict {
-                    LinkVerdict::Dead => Verdict::Dead,
-                    LinkVerdict::Left => Verdict::Left,
+                let verdict = match (verdict, &reason) {
+                    // We have refused it ourselves, which proves nothing of it.
+                    (LinkVerdict::Dead, Reason::Replaced { by }) if link.peer_instance() == Some(*by) => {
+                        Verdict::Unreachable
+                    }
+                    (LinkVerdict::Dead, _) => Verdict::Dead,
+                    (LinkVerdict::Left, _) => Verdict::Left,
                 };
                 if let Some(instance) = link.peer_instance() {
                     self.membership.link_ended(now, &link.peer, instance, reason, verdict);
