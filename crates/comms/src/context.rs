@@ -1,6 +1,8 @@
 //! What the managers of one process share: I/O threads, an executor where the program has none, a pool of receive
 //! buffers and the memory budget. A simulated context stands for them on a virtual clock, without sockets or threads.
 
+mod simulated;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
@@ -15,8 +17,9 @@ use tokio::time::Instant;
 use crate::descriptors::{self, Mark};
 use crate::link::Link;
 use crate::pool::{DEFAULT_KEEP, Pool};
+use crate::transport::memory;
+use crate::transport::simulated::Node;
 use crate::transport::tls::Door;
-use crate::transport::{memory, simulated};
 
 /// I/O threads of a context by default. One reads and writes faster than two cores can compute with what it brings.
 const IO_THREADS: usize = 1;
@@ -45,7 +48,7 @@ struct Inner {
     budget: Mutex<Budget<Waiting>>,
     registry: Arc<memory::Registry>,
     door: Door,
-    network: Option<Arc<simulated::Network>>,
+    network: Option<Node>,
     random: Mutex<fastrand::Rng>,
     origin: Instant,
     host: HostId,
@@ -109,12 +112,7 @@ impl ContextBuilder {
 }
 
 impl Inner {
-    fn new(
-        settings: ContextBuilder,
-        io: Vec<IoThread>,
-        network: Option<Arc<simulated::Network>>,
-        seed: u64,
-    ) -> Inner {
+    fn new(settings: ContextBuilder, io: Vec<IoThread>, network: Option<Node>, seed: u64) -> Inner {
         Inner {
             pid: std::process::id(),
             io,
@@ -157,54 +155,6 @@ impl Context {
         }
     }
 
-    /// A context on the virtual clock of the current executor, which should be of one thread and paused: managers in
-    /// it are joined by a network in memory whose delays follow from `seed`.
-    ///
-    /// # Panics
-    /// Outside of a tokio executor.
-    ///
-    /// # Example
-    /// ```
-    /// use mosaic_comms::Context;
-    /// let executor = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
-    /// let context = executor.block_on(async { Context::simulated(7) });
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn simulated(seed: u64) -> Context {
-        let network = Arc::new(simulated::Network::new(seed));
-        let io = vec![IoThread { handle: Handle::current(), mark: None, stop: None }];
-        Context(Arc::new(Inner::new(Context::builder().budget(1 << 30), io, Some(network), seed)))
-    }
-
-    /// Cuts every connection of a simulated context; without effect on others. New ones can be made at once.
-    pub fn cut_connections(&self) {
-        if let Some(network) = self.network() {
-            network.cut();
-        }
-    }
-
-    /// Delivers nothing between the runtimes of a simulated context until [`Context::heal`]: connections stay, and what
-    /// is under way waits. Without effect on others.
-    pub fn partition(&self) {
-        if let Some(network) = self.network() {
-            network.set_parted(true);
-        }
-    }
-
-    /// Ends a [`Context::partition`].
-    pub fn heal(&self) {
-        if let Some(network) = self.network() {
-            network.set_parted(false);
-        }
-    }
-
-    /// How long bytes travel in a simulated context: `base`, and up to `spread` more. Without effect on others.
-    pub fn set_delay(&self, base: std::time::Duration, spread: std::time::Duration) {
-        if let Some(network) = self.network() {
-            network.set_delay(simulated::Delay { base, spread });
-        }
-    }
-
     /// The pool that received arrays are kept in.
     pub fn pool(&self) -> &Pool {
         &self.0.pool
@@ -228,7 +178,7 @@ impl Context {
         &self.0.registry
     }
 
-    pub(crate) fn network(&self) -> Option<&Arc<simulated::Network>> {
+    pub(crate) fn network(&self) -> Option<&Node> {
         self.0.network.as_ref()
     }
 

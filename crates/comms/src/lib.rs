@@ -117,7 +117,8 @@ pub use exclusive::Exclusive;
 pub use kwargs::__argument_name;
 pub use kwargs::{IntoArgs, Kwargs};
 pub use manager::{
-    Beat, CommsManager, Listening, Protocol, Reply, ReplyId, SendMessage, SendRecv, SendRecvAll, WaitFor,
+    Beat, CommsManager, Inspection, Listening, Protocol, Reply, ReplyId, SendMessage, SendRecv, SendRecvAll,
+    WaitFor,
 };
 pub use message::Message;
 pub use method::{Argument, Method};
@@ -189,9 +190,9 @@ pub use method::{Argument, Method};
 /// ```
 pub use mosaic_macros::runtime;
 pub use mosaic_proto::limits::Limits;
-pub use mosaic_proto::link::{Counters, Execution};
+pub use mosaic_proto::link::{Counters, Credit, Execution, Progress};
 pub use mosaic_proto::membership::Notify;
-pub use mosaic_proto::{Instance, InvalidUid, Place, Reason, Topology, Uid};
+pub use mosaic_proto::{Instance, InvalidUid, Place, Reason, Session, Topology, Uid};
 pub use msgpack::Malformed;
 pub use objects::{ObjectRef, Objects};
 pub use out_of_band::{EXT_ARRAY, EXT_BYTES, EXT_PICKLE};

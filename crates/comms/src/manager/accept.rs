@@ -18,6 +18,7 @@ use crate::connection::{HANDSHAKE_TIMEOUT, HandshakeError, Opening, malformed};
 use crate::error::BindError;
 use crate::link::Link;
 use crate::transport::memory::MemoryListener;
+use crate::transport::simulated::Node;
 use crate::transport::unix::{self, BoundUnix};
 use crate::transport::{AnyStream, address, tcp};
 
@@ -51,20 +52,21 @@ impl Listener {
 pub(super) async fn bind(shared: Arc<Shared>) -> Result<(), BindError> {
     let host = bind_host(&shared)?;
     let port = shared.config.port;
-    let addresses = match shared.context.network() {
-        Some(_) => None,
-        None => Some(address::resolve(&host, port).await.map_err(|cause| cannot_bind(&host, port, cause))?),
+    let node = shared.context.network();
+    let addresses = match node {
+        Some(_) => Vec::new(),
+        None => address::resolve(&host, port).await.map_err(|cause| cannot_bind(&host, port, cause))?,
     };
     // From here on nothing is awaited: of two that bind at once, on the one I/O thread, the second finds it done.
     if shared.phase() != Phase::New {
         return Err(BindError::State { why: BOUND_ALREADY });
     }
-    let (listeners, port) = match addresses {
-        None => bind_simulated(&shared, &host, port)?,
-        Some(addresses) => bind_real(&shared, &host, port, &addresses)?,
+    let (listeners, port) = match node {
+        Some(node) => bind_simulated(&shared, node, &host, port)?,
+        None => bind_real(&shared, &host, port, &addresses)?,
     };
     let host = reachable(&shared, host).map_err(|cause| BindError::Address { cause })?;
-    if shared.context.network().is_none() {
+    if node.is_none() {
         shared.make_credential(&host, port)?;
     }
     *shared.bound.lock() = (host.clone(), port);
@@ -110,10 +112,15 @@ fn reachable(shared: &Shared, host: String) -> io::Result<String> {
     Ok(address.to_string())
 }
 
-fn bind_simulated(shared: &Shared, host: &str, port: u16) -> Result<(Vec<Listener>, u16), BindError> {
+fn bind_simulated(
+    shared: &Shared,
+    node: &Node,
+    host: &str,
+    port: u16,
+) -> Result<(Vec<Listener>, u16), BindError> {
     let ports = if port == 0 { 1..=u16::MAX } else { port..=port };
     for port in ports {
-        if let Some(listener) = shared.context.registry().listen(host, port) {
+        if let Some(listener) = node.listen(shared.context.registry(), host, port) {
             return Ok((vec![Listener::Memory(listener)], port));
         }
     }

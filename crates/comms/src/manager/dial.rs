@@ -128,12 +128,11 @@ type Failures = Vec<(String, io::Error)>;
 /// Connects by the shortest way there is: memory, the Unix socket, TCP.
 async fn reach(shared: &Arc<Shared>, host: &str, port: u16) -> Result<AnyStream, Failures> {
     let context = &shared.context;
-    let listener = context.registry().find(host, port);
-    if let Some(network) = context.network() {
-        let shown = format!("{host}:{port}");
-        let Some(listener) = listener else { return Err(vec![(shown, ErrorKind::ConnectionRefused.into())]) };
-        return network.connect(&listener).map_err(|error| vec![(shown, error)]);
+    if let Some(node) = context.network() {
+        let connected = node.connect(context.registry(), host, port).await;
+        return connected.map_err(|error| vec![(format!("{host}:{port}"), error)]);
     }
+    let listener = context.registry().find(host, port);
     if let Some(stream) = listener.and_then(|listener| memory::connect(&listener).ok()) {
         return Ok(stream);
     }

@@ -6,7 +6,7 @@
 //! - who is there: `membership`, `seek` (a monitor that is gone), `wait`;
 //! - `status` (what is counted here), `questions` (what runtimes tell each other of themselves);
 //! - `protocol` (what the loop calls, for those who carry its messages themselves), `registered` (replies by other ways);
-//! - `stop`, and `blocking` (the synchronous twins).
+//! - `stop`, `inspect` (what the links stand at), and `blocking` (the synchronous twins).
 
 mod accept;
 mod blocking;
@@ -15,6 +15,7 @@ mod dial;
 mod draft;
 mod half_open;
 mod handshake;
+mod inspect;
 mod many;
 mod membership;
 mod protocol;
@@ -44,6 +45,7 @@ use tracing::Span;
 
 pub(crate) use blocking::block_on;
 pub(crate) use dial::dial;
+pub use inspect::Inspection;
 pub use many::SendRecvAll;
 pub use protocol::Protocol;
 pub use receive::Listening;
@@ -423,8 +425,11 @@ impl Shared {
         link
     }
 
+    /// By uid, so that a simulation takes the same course again.
     fn all_links(&self) -> Vec<Arc<Link>> {
-        self.links.read().values().cloned().collect()
+        let mut links: Vec<_> = self.links.read().values().cloned().collect();
+        links.sort_unstable_by(|one, other| one.peer.cmp(&other.peer));
+        links
     }
 
     /// A link has begun or ended something.

@@ -104,8 +104,7 @@ impl CommsManager {
 impl Shared {
     pub(super) fn status(&self) -> Status {
         let now = self.context.now();
-        let mut links: Vec<_> = self.all_links().iter().map(|link| state(link, now)).collect();
-        links.sort_by(|one, other| one.peer.cmp(&other.peer));
+        let links = self.all_links().iter().map(|link| state(link, now)).collect();
         Status {
             uid: self.uid.clone(),
             instance: self.instance,
@@ -120,9 +119,7 @@ impl Shared {
 
     pub(super) fn records(&self) -> Vec<LinkRecord> {
         let mut records = self.tally.records();
-        let mut links = self.all_links();
-        links.sort_by(|one, other| one.peer.cmp(&other.peer));
-        records.extend(links.iter().map(|link| link.flight_record()));
+        records.extend(self.all_links().iter().map(|link| link.flight_record()));
         records
     }
 

@@ -128,8 +128,9 @@ impl Shared {
         self.leaving.store(true, Ordering::Release);
         self.accepting.cancel();
         self.over.cancel();
-        let links = std::mem::take(&mut *self.links.write());
-        links.values().for_each(cut);
+        let links = self.all_links();
+        self.links.write().clear();
+        links.iter().for_each(cut);
         self.registered.clear();
         self.own.close();
         self.events.lock().take();

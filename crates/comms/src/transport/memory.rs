@@ -167,7 +167,12 @@ pub(crate) struct MemoryListener {
 
 impl Drop for MemoryListener {
     fn drop(&mut self) {
-        self.registry.listeners.lock().remove(&self.key);
+        // Somebody else may listen there by now.
+        self.accepted.close();
+        let mut listeners = self.registry.listeners.lock();
+        if listeners.get(&self.key).is_some_and(mpsc::Sender::is_closed) {
+            listeners.remove(&self.key);
+        }
     }
 }
 
@@ -183,6 +188,11 @@ impl Registry {
         listeners.insert(key.clone(), sender);
         drop(listeners);
         Some(MemoryListener { key, registry: self.clone(), accepted })
+    }
+
+    /// Nobody is found there any more.
+    pub(crate) fn forget(&self, key: &(String, u16)) {
+        self.listeners.lock().remove(key);
     }
 
     pub(crate) fn find(&self, host: &str, port: u16) -> Option<mpsc::Sender<AnyStream>> {

@@ -1,14 +1,17 @@
-//! A network on a virtual clock: connections in memory whose bytes travel for a seeded while, and which can be cut.
+//! A network on a virtual clock: connections in memory whose bytes travel for a seeded while and in seeded pieces, and
+//! which can be cut, held up or slowed down, for everybody or between two processes.
+//!
+//! A [`Node`] is what the context of one process has of it. What holds between processes is kept in [`Conditions`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Error, ErrorKind, Result};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
-use super::memory::{self, Memory};
+use super::memory::{self, Memory, MemoryListener, Registry};
 use super::{AnyStream, Stream, read_some, write_all};
 
 /// How long bytes travel: a base and a random part on top.
@@ -18,85 +21,256 @@ pub(crate) struct Delay {
     pub(crate) spread: Duration,
 }
 
-/// The network of a simulated context.
-#[derive(Debug)]
-pub(crate) struct Network {
-    random: Mutex<fastrand::Rng>,
-    delay: Mutex<Delay>,
-    next: AtomicU64,
-    /// Whether bytes that are under way are held back, and connections not answered.
-    parted: watch::Sender<bool>,
-    /// The ends of every connection that is carried now, to cut them by.
-    carried: Mutex<BTreeMap<u64, [Arc<Memory>; 2]>>,
+/// A process of the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Process(u32);
+
+/// One process's part in a simulated network.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    network: Arc<Network>,
+    process: Process,
 }
 
-impl Network {
-    pub(crate) fn new(seed: u64) -> Network {
+/// What the processes share.
+#[derive(Debug)]
+struct Network {
+    state: Mutex<State>,
+    conditions: watch::Sender<Conditions>,
+}
+
+#[derive(Debug)]
+struct State {
+    random: fastrand::Rng,
+    delay: Delay,
+    processes: u32,
+    /// Who listens, or listened last, at a host and port.
+    homes: BTreeMap<(String, u16), Process>,
+    connections: u64,
+    /// The ends of every connection that is carried now, to cut them by.
+    carried: BTreeMap<u64, Carried>,
+}
+
+#[derive(Debug)]
+struct Carried {
+    between: [Process; 2],
+    ends: [Arc<Memory>; 2],
+}
+
+/// What keeps bytes from arriving, and connections from being made.
+#[derive(Debug, Default)]
+struct Conditions {
+    /// Nothing is delivered at all.
+    parted: bool,
+    /// From whom nothing is delivered to whom.
+    held: BTreeSet<(Process, Process)>,
+    /// How much longer bytes from and to a process travel.
+    slow: BTreeMap<Process, Duration>,
+    /// Nobody listens there any more, and whoever dials is refused.
+    killed: BTreeSet<Process>,
+}
+
+/// One direction of a connection.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    connection: u64,
+    from: Process,
+    to: Process,
+}
+
+impl Conditions {
+    fn delivers(&self, from: Process, to: Process) -> bool {
+        !self.parted && !self.held.contains(&(from, to))
+    }
+
+    fn slowness(&self, process: Process) -> Duration {
+        self.slow.get(&process).copied().unwrap_or_default()
+    }
+}
+
+impl Node {
+    /// The first process of a new network.
+    pub(crate) fn first(seed: u64) -> Node {
         let delay = Delay { base: Duration::from_micros(50), spread: Duration::from_micros(200) };
-        Network {
-            random: Mutex::new(fastrand::Rng::with_seed(seed)),
-            delay: Mutex::new(delay),
-            next: AtomicU64::new(0),
-            parted: watch::Sender::new(false),
-            carried: Mutex::new(BTreeMap::new()),
+        let state = State {
+            random: fastrand::Rng::with_seed(seed),
+            delay,
+            processes: 1,
+            homes: BTreeMap::new(),
+            connections: 0,
+            carried: BTreeMap::new(),
+        };
+        let network =
+            Network { state: Mutex::new(state), conditions: watch::Sender::new(Conditions::default()) };
+        Node { network: Arc::new(network), process: Process(0) }
+    }
+
+    /// Another process of the same network, and the seed of its random numbers.
+    pub(crate) fn another(&self) -> (Node, u64) {
+        let mut state = self.network.state.lock();
+        let process = Process(state.processes);
+        state.processes += 1;
+        (Node { network: self.network.clone(), process }, state.random.u64(..))
+    }
+
+    /// Listens as this process; `None` if someone does already.
+    pub(crate) fn listen(&self, registry: &Arc<Registry>, host: &str, port: u16) -> Option<MemoryListener> {
+        let listener = registry.listen(host, port)?;
+        self.network.state.lock().homes.insert((host.to_owned(), port), self.process);
+        Some(listener)
+    }
+
+    /// Connects to whoever listens there, as soon as both ways are open; what either end writes arrives at the other
+    /// after a while, in order.
+    pub(crate) async fn connect(&self, registry: &Registry, host: &str, port: u16) -> Result<AnyStream> {
+        let refused = || Error::from(ErrorKind::ConnectionRefused);
+        let home = self.network.state.lock().homes.get(&(host.to_owned(), port)).copied();
+        let home = home.ok_or_else(refused)?;
+        self.network.opened(self.process, home).await;
+        if self.network.is_killed(self.process) || self.network.is_killed(home) {
+            return Err(refused());
         }
+        let listener = registry.find(host, port).ok_or_else(refused)?;
+        let (ours, near) = memory::pair();
+        let (far, theirs) = memory::pair();
+        listener.try_send(Arc::new(theirs)).map_err(|_| refused())?;
+        self.carry_between(home, [Arc::new(near), Arc::new(far)]);
+        Ok(Arc::new(ours))
+    }
+
+    fn carry_between(&self, home: Process, ends: [Arc<Memory>; 2]) {
+        let [near, far] = ends.clone();
+        let connection = {
+            let mut state = self.network.state.lock();
+            state.connections += 1;
+            let number = state.connections;
+            state.carried.insert(number, Carried { between: [self.process, home], ends });
+            number
+        };
+        let there = Way { connection, from: self.process, to: home };
+        let back = Way { connection, from: home, to: self.process };
+        tokio::spawn(self.network.clone().carry(there, near.clone(), far.clone()));
+        tokio::spawn(self.network.clone().carry(back, far, near));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Conditions)) {
+        self.network.conditions.send_modify(change);
     }
 
     pub(crate) fn set_delay(&self, delay: Delay) {
-        *self.delay.lock() = delay;
-    }
-
-    /// Connects to a listener; what either end writes arrives at the other after a while, in order.
-    pub(crate) fn connect(
-        self: &Arc<Self>,
-        listener: &mpsc::Sender<AnyStream>,
-    ) -> std::io::Result<AnyStream> {
-        let (ours, near) = memory::pair();
-        let (far, theirs) = memory::pair();
-        listener
-            .try_send(Arc::new(theirs))
-            .map_err(|_| std::io::Error::from(std::io::ErrorKind::ConnectionRefused))?;
-        let (near, far) = (Arc::new(near), Arc::new(far));
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.carried.lock().insert(number, [near.clone(), far.clone()]);
-        tokio::spawn(self.clone().carry(number, near.clone(), far.clone()));
-        tokio::spawn(self.clone().carry(number, far, near));
-        Ok(Arc::new(ours))
+        self.network.state.lock().delay = delay;
     }
 
     /// Delivers nothing any more, or again: no connection ends by that.
     pub(crate) fn set_parted(&self, parted: bool) {
-        self.parted.send_replace(parted);
+        self.change(|conditions| conditions.parted = parted);
     }
 
-    async fn joined(&self) {
-        // The sender lives as long as we do.
-        let _ = self.parted.subscribe().wait_for(|parted| !parted).await;
+    /// Delivers nothing of ours to `other` any more.
+    pub(crate) fn hold(&self, other: &Node) {
+        let way = (self.process, other.process);
+        self.change(|conditions| {
+            conditions.held.insert(way);
+        });
+    }
+
+    /// Ends a hold.
+    pub(crate) fn deliver(&self, other: &Node) {
+        let way = (self.process, other.process);
+        self.change(|conditions| {
+            conditions.held.remove(&way);
+        });
+    }
+
+    /// What is sent from and to us travels that much longer.
+    pub(crate) fn set_slowness(&self, slowness: Duration) {
+        self.change(|conditions| {
+            conditions.slow.insert(self.process, slowness);
+        });
+    }
+
+    /// Our connections end, and nobody is let in any more, as when the process is killed.
+    pub(crate) fn kill(&self, registry: &Registry) {
+        let homes = self.network.state.lock().homes.clone();
+        homes.iter().filter(|(_, home)| **home == self.process).for_each(|(key, _)| registry.forget(key));
+        self.change(|conditions| {
+            conditions.killed.insert(self.process);
+        });
+        self.network.cut(|carried| carried.between.contains(&self.process));
     }
 
     /// Cuts every connection there is. New ones can be made at once.
-    pub(crate) fn cut(&self) {
-        for (_, ends) in std::mem::take(&mut *self.carried.lock()) {
-            ends.iter().for_each(|end| end.close());
+    pub(crate) fn cut_all(&self) {
+        self.network.cut(|_| true);
+    }
+
+    /// Cuts the connections between this process and another.
+    pub(crate) fn cut(&self, other: &Node) {
+        let both = [self.process, other.process];
+        self.network.cut(|carried| both.iter().all(|process| carried.between.contains(process)));
+    }
+
+    /// How many connections there are between this process and another.
+    pub(crate) fn connections(&self, other: &Node) -> usize {
+        let both = [self.process, other.process];
+        let state = self.network.state.lock();
+        let joins = |carried: &&Carried| both.iter().all(|process| carried.between.contains(process));
+        state.carried.values().filter(joins).count()
+    }
+}
+
+impl Network {
+    fn cut(&self, which: impl Fn(&Carried) -> bool) {
+        let cut: Vec<_> = self.state.lock().carried.extract_if(.., |_, carried| which(carried)).collect();
+        for (_, carried) in cut {
+            carried.ends.iter().for_each(|end| end.close());
         }
     }
 
-    async fn carry(self: Arc<Self>, number: u64, from: Arc<Memory>, to: Arc<Memory>) {
+    fn is_killed(&self, process: Process) -> bool {
+        self.conditions.borrow().killed.contains(&process)
+    }
+
+    /// Waits until what is sent arrives. The sender of the conditions lives as long as we do.
+    async fn delivers(&self, from: Process, to: Process) {
+        let _ = self.conditions.subscribe().wait_for(|conditions| conditions.delivers(from, to)).await;
+    }
+
+    /// Waits until both ways are open, as a connection needs them to be.
+    async fn opened(&self, one: Process, other: Process) {
+        let open = |c: &Conditions| c.delivers(one, other) && c.delivers(other, one);
+        let _ = self.conditions.subscribe().wait_for(open).await;
+    }
+
+    async fn carry(self: Arc<Self>, way: Way, from: Arc<Memory>, to: Arc<Memory>) {
         let mut buffer = vec![0; 64 * 1024];
-        while let Ok(read) = read_some(&*from, &mut buffer).await {
-            tokio::time::sleep(self.draw_delay()).await;
-            self.joined().await;
+        loop {
+            let most = self.draw_piece(buffer.len());
+            let read = read_some(&*from, &mut buffer[..most]).await;
+            tokio::time::sleep(self.draw_delay(way)).await;
+            self.delivers(way.from, way.to).await;
+            let Ok(read) = read else { break };
             if write_all(&*to, &buffer[..read]).await.is_err() {
                 break;
             }
         }
         to.finish();
-        self.carried.lock().remove(&number);
+        self.state.lock().carried.remove(&way.connection);
     }
 
-    fn draw_delay(&self) -> Duration {
-        let delay = *self.delay.lock();
-        let spread = u64::try_from(delay.spread.as_nanos()).unwrap_or(u64::MAX);
-        delay.base + Duration::from_nanos(self.random.lock().u64(0..=spread))
+    /// How many bytes travel together at most: now and then, few.
+    fn draw_piece(&self, most: usize) -> usize {
+        let random = &mut self.state.lock().random;
+        if random.u8(..) < 32 { random.usize(1..=200) } else { most }
+    }
+
+    fn draw_delay(&self, way: Way) -> Duration {
+        let slowness = {
+            let conditions = self.conditions.borrow();
+            conditions.slowness(way.from) + conditions.slowness(way.to)
+        };
+        let mut state = self.state.lock();
+        let spread = u64::try_from(state.delay.spread.as_nanos()).unwrap_or(u64::MAX);
+        state.delay.base + slowness + Duration::from_nanos(state.random.u64(0..=spread))
     }
 }

@@ -13,6 +13,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::event::Credit;
 use crate::Time;
 use crate::limits::{INITIAL_WINDOW, MAX_WINDOW};
 
@@ -51,6 +52,10 @@ impl Outflow {
 
     pub(super) fn is_within_limit(&self) -> bool {
         self.sent <= self.limit
+    }
+
+    pub(super) fn credit(&self) -> Credit {
+        Credit { used: self.outstanding(), allowed: self.limit.saturating_sub(self.consumed) }
     }
 
     /// Counts a message of this cost. True if it was asked for.

@@ -201,3 +201,12 @@ pub struct Progress {
     /// Messages of the peer's.
     pub received: u64,
 }
+
+/// What the peer allows of one class, and how much of it is in use, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Credit {
+    /// What was sent and not consumed, as far as we know.
+    pub used: u64,
+    /// How far that may go.
+    pub allowed: u64,
+}

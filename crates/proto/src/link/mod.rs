@@ -31,7 +31,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 pub use budget::Budget;
-pub use event::{Counters, Event, Outcome, Progress, Verdict};
+pub use event::{Counters, Credit, Event, Outcome, Progress, Verdict};
 pub use process::Evidence;
 pub use ready::{Attached, DialFailure};
 pub use receive::Violation;
@@ -222,6 +222,11 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
     /// What this link has reserved of its context's budget, by class.
     pub fn reservations(&self) -> [u64; 2] {
         self.inflow.each_ref().map(Inflow::reserved)
+    }
+
+    /// What the peer allows us, by class.
+    pub fn credit(&self) -> [Credit; 2] {
+        self.outflow.each_ref().map(Outflow::credit)
     }
 
     /// The next thing to do or tell.
