@@ -1,5 +1,5 @@
-//! The project's own commands: `cargo xtask check`, `cargo xtask test`, `cargo xtask tidy`, `cargo xtask chaos`,
-//! `cargo xtask bench`.
+//! The project's own commands: `cargo xtask check`, `cargo xtask test`, `cargo xtask tidy`, `cargo xtask simulate`,
+//! `cargo xtask chaos`, `cargo xtask bench`.
 //!
 //! This file reads the command line and hands over to one file a command. It uses the standard library alone, so
 //! that it is built in a second on any machine.
@@ -10,6 +10,7 @@ mod check;
 mod leftovers;
 mod package;
 mod python;
+mod simulate;
 mod step;
 mod test;
 mod tidy;
@@ -24,6 +25,7 @@ Commands:
   check              what CI runs before the tests: formatting, clippy, tidy, documentation, dependencies
   test [FILTER..]    all tests, or those whose names contain a filter; then looks for what they left behind
   tidy               the house rules that a program can see (a part of check, in a second)
+  simulate [--seeds N] [--seed S]  whole managers on a virtual clock, a course a seed (default: 2000 from 0)
   chaos [--minutes M]  a network of processes under random faults (default: a minute)
   bench [--quick] [--json FILE] [--only PEER,PEER..]
                      figures beside those of other libraries, in 15 minutes or 3; see docs/benchmarks/README.md
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.split_first() {
         Some((command, [])) if command == "check" => check::run(),
         Some((command, filters)) if command == "test" => test::run(filters),
+        Some((command, arguments)) if command == "simulate" => simulate::run(arguments),
         Some((command, arguments)) if command == "chaos" => chaos::run(arguments),
         Some((command, arguments)) if command == "bench" => bench::run(arguments),
         Some((command, [])) if command == "tidy" => tidy::run(&workspace()),
