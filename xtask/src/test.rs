@@ -13,7 +13,7 @@ use std::process::Command;
 use crate::leftovers::{PrivateFolder, Processes};
 use crate::package::{Package, Profile, pytest};
 use crate::step::{cargo, run as step, succeeds};
-use crate::{python, simulate, target, workspace};
+use crate::{python, target, workspace};
 
 /// Runs the tests whose names contain one of `filters` (all of them if there is none).
 pub(crate) fn run(filters: &[String]) -> Result<(), String> {
@@ -39,11 +39,9 @@ pub(crate) fn run(filters: &[String]) -> Result<(), String> {
         let tests = pytest(&mut with_environment(package.test(filters)));
         types.and(tests)
     });
-    // Filters are for some tests; this is for all of the protocol.
-    let courses = if filters.is_empty() { simulate::run(&[]) } else { Ok(()) };
     // Whichever test came first has made it.
     let _ = std::fs::remove_file(&key_file);
-    let outcomes = [examples, tests, doctests, courses, package, processes.left_over(), folder.left_over()];
+    let outcomes = [examples, tests, doctests, package, processes.left_over(), folder.left_over()];
     let failures: Vec<String> = outcomes.into_iter().filter_map(Result::err).collect();
     if failures.is_empty() { Ok(()) } else { Err(format!("test failed:\n  {}", failures.join("\n  "))) }
 }

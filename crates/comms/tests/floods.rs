@@ -61,8 +61,8 @@ fn a_flood_of_a_receiver_that_stands_still_stays_within_its_window() {
         assert_eq!(timeout(PATIENCE, taken.into_future()).await.unwrap().unwrap(), accepted + 1);
         let receiver = memory(pid)[1];
         eprintln!(
-            "{} MiB were accepted; the sender grew by {} MiB, the receiver had {} MiB at most",
-            accepted * SIZE as u64 / MIB,
+            "{} KiB were accepted; the sender grew by {} MiB, the receiver had {} MiB at most",
+            accepted * SIZE as u64 / 1024,
             grown / MIB,
             receiver / MIB
         );

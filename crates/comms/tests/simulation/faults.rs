@@ -7,6 +7,7 @@ use fastrand::Rng;
 use tokio::time::advance;
 
 use crate::course::bring_in;
+use crate::plant::Plant;
 use crate::record::End;
 use crate::world::{UIDS, World, pause};
 
@@ -21,7 +22,8 @@ const HARMFUL: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(8)];
 
 /// Does harm, one fault after another and sometimes several at once.
 pub(crate) async fn harm(world: Arc<World>, mut random: Rng) {
-    while world.now() < FAULTS_UNTIL {
+    // Who is planted as undead is looked for while all is calm.
+    while world.now() < FAULTS_UNTIL && world.plant != Plant::Undead {
         pause(Duration::from_micros(random.u64(0..2_500_000))).await;
         let seed = random.fork();
         match random.u32(0..100) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mosaic_comms::{Context, Event, Execution, Inspection, Session};
+use mosaic_comms::{CommsManager, Context, Event, Execution, Inspection, Session};
 
 use crate::record::Moment;
 
@@ -80,8 +80,11 @@ impl Plant {
         if self == Plant::BeyondTheBudget { 1 } else { budget }
     }
 
-    pub(crate) fn kill(self, context: &Context) {
-        if self != Plant::Undead {
+    pub(crate) fn kill(self, context: &Context, comms: &CommsManager) {
+        if self == Plant::Undead {
+            // Its last handle is never dropped.
+            std::mem::forget(comms.clone());
+        } else {
             context.kill();
         }
     }

@@ -215,7 +215,7 @@ impl World {
             self.vanished.lock().push(node.context.clone());
             self.hold_vanished();
         } else {
-            self.plant.kill(&node.context);
+            self.plant.kill(&node.context, &node.comms);
         }
     }
 
