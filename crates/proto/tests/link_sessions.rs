@@ -188,16 +188,3 @@ fn connections_that_die_at_once_are_not_dialled_without_a_pause() {
     pair.run_for(Duration::from_secs(3));
     assert_eq!(pair.live(Lane::Control), [1, 1]);
 }
-
-#[test]
-fn patience_is_for_those_who_may_not_have_started() {
-    let mut pair = Pair::connected();
-    pair.conditions.paused = [[true; 2]; 2];
-    pair.run_for(Duration::from_secs(5));
-    assert_eq!((pair.sides[A].link.session(), &pair.sides[A].verdict), (None, &None), "it is out of reach");
-    pair.conditions.fate = [Fate::Refused; 2];
-    let now = pair.now;
-    pair.sides[A].link.connect(now, true);
-    pair.run_for(Duration::from_secs(1));
-    assert!(matches!(pair.sides[A].verdict, Some((Verdict::Dead, Reason::Refused { .. }))));
-}
