@@ -162,28 +162,40 @@ impl Link {
         write: Write,
         operation: impl FnOnce(&mut Machine<Ticket, Buffer>, Time) -> R,
     ) -> R {
+        self.run_deciding(|machine, now| (operation(machine, now), write))
+    }
+
+    /// As [`Link::run`], where the operation finds out who is to write.
+    fn run_deciding<R>(
+        self: &Arc<Self>,
+        operation: impl FnOnce(&mut Machine<Ticket, Buffer>, Time) -> (R, Write),
+    ) -> R {
         let now = self.context.now();
         let mut events = Vec::new();
-        let (result, wants, reads_again) = {
+        let mut jobs = [None, None];
+        let (result, write, wants, reads_again) = {
             let mut state = self.state.lock();
             let paused = state.machine.reads_paused();
-            let result = operation(&mut state.machine, now);
+            let (result, write) = operation(&mut state.machine, now);
             while let Some(event) = state.machine.poll_event() {
                 events.push(event);
             }
             self.arm(&mut state);
-            let State { machine, lanes, .. } = &*state;
-            let wants = Lane::ALL.map(|lane| machine.wants_transmit(lane) && !lanes[lane.index()].blocked);
-            (result, wants, paused && !machine.reads_paused())
+            let wants = Lane::ALL.map(|lane| state.wants_writer(lane));
+            if write == Write::Now && events.is_empty() {
+                jobs = Lane::ALL.map(|lane| wants[lane.index()].then(|| state.take_job(lane, now)).flatten());
+            }
+            (result, write, wants, paused && !state.machine.reads_paused())
         };
         for event in events {
             self.act(event);
         }
         for lane in Lane::ALL.into_iter().filter(|lane| wants[lane.index()]) {
-            match write {
-                Write::Now => self.flush(lane),
-                Write::Pump => self.wake[lane.index()].notify_one(),
-                Write::Later => {}
+            match (write, jobs[lane.index()].take()) {
+                (Write::Now, Some(job)) => self.carry_out(job),
+                (Write::Now, None) => self.flush(lane),
+                (Write::Pump, _) => self.wake[lane.index()].notify_one(),
+                (Write::Later, _) => {}
             }
         }
         if reads_again {
@@ -200,8 +212,10 @@ impl Link {
 
     /// Sends a request. Nobody gains by waiting for a batch when nothing else is under way.
     pub(crate) fn send(self: &Arc<Self>, request: Request<Ticket>) -> Result<Admission, Request<Ticket>> {
-        let write = if self.look(|machine| machine.is_quiet()) { Write::Now } else { Write::Pump };
-        self.run(write, |machine, now| machine.send(now, request))
+        self.run_deciding(|machine, now| {
+            let write = if machine.is_quiet() { Write::Now } else { Write::Pump };
+            (machine.send(now, request), write)
+        })
     }
 
     /// Sends a request if there is room for it now.
