@@ -1,15 +1,16 @@
 //! The arguments that a method receives: [`Args`] and what may be wrong with them.
 
 use std::fmt;
-use std::ops::Range;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use crate::decode::{DecodeError, Undecoded, decode, shared, wrong};
+use crate::dispatch::Asked;
 use crate::encode::Cause;
-use crate::msgpack;
+use crate::msgpack::{self, Entries, Entry};
 use crate::out_of_band::Buffers;
 use crate::pool::Received;
 
@@ -64,15 +65,41 @@ pub enum ArgumentError {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Args {
-    body: Bytes,
-    entries: Vec<Entry>,
+    body: Body,
+    entries: Entries,
     buffers: Buffers,
 }
 
-/// Where in the body an argument is.
-struct Entry {
-    name: Range<usize>,
-    value: Range<usize>,
+/// Where the arguments lie.
+enum Body {
+    Bytes(Bytes),
+    Asked(Arc<Asked>),
+}
+
+impl Body {
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Body::Bytes(bytes) => bytes,
+            asked => Bytes::from_owner(asked),
+        }
+    }
+}
+
+impl AsRef<[u8]> for Body {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl Deref for Body {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Body::Bytes(bytes) => bytes,
+            Body::Asked(asked) => asked.body(),
+        }
+    }
 }
 
 /// The body of a call without arguments, as MessagePack's nil; an empty body is taken for it too.
@@ -85,18 +112,19 @@ impl Args {
     /// [`DecodeError::Malformed`] if the body is not a MessagePack map with text keys;
     /// [`DecodeError::Duplicate`] if two arguments have the same name.
     pub fn new(body: impl Into<Bytes>, buffers: Vec<Received>) -> Result<Args, DecodeError> {
-        let body = body.into();
-        let mut entries = Vec::new();
-        if !body.is_empty() && body != NIL {
-            let found = msgpack::entries(&body)?;
-            unique(&found)?;
-            let range = |part: &[u8]| {
-                let start = part.as_ptr().addr() - body.as_ptr().addr();
-                start..start + part.len()
-            };
-            entries.extend(
-                found.iter().map(|(name, value)| Entry { name: range(name.as_bytes()), value: range(value) }),
-            );
+        Args::find(Body::Bytes(body.into()), buffers)
+    }
+
+    /// The arguments of what is asked for, where they lie.
+    pub(crate) fn of(asked: &Arc<Asked>, buffers: Vec<Received>) -> Result<Args, DecodeError> {
+        Args::find(Body::Asked(asked.clone()), buffers)
+    }
+
+    fn find(body: Body, buffers: Vec<Received>) -> Result<Args, DecodeError> {
+        let mut entries = Entries::new();
+        if !body.is_empty() && *body != *NIL {
+            entries = msgpack::entries(&body)?;
+            unique(&body, &entries)?;
         }
         Ok(Args { body, entries, buffers: shared(buffers) })
     }
@@ -159,7 +187,7 @@ impl Args {
         let slots = Arc::get_mut(&mut self.buffers).unwrap_or_default();
         let taken = slots.iter_mut().map(|slot| std::mem::replace(slot, nothing()));
         let buffers = taken.map(|buffer| Arc::try_unwrap(buffer).unwrap_or_else(copied)).collect();
-        Undecoded { body: self.body, buffers }
+        Undecoded { body: self.body.into_bytes(), buffers }
     }
 
     /// Returns the names of the arguments in the order in which they were given.
@@ -173,11 +201,11 @@ impl Args {
     }
 
     fn name(&self, entry: &Entry) -> &str {
-        std::str::from_utf8(&self.body[entry.name.clone()]).expect("names were checked to be text")
+        std::str::from_utf8(&self.body[entry.key.clone()]).expect("names were checked to be text")
     }
 
     fn value(&self, name: &str) -> Option<&[u8]> {
-        let entry = self.entries.iter().find(|entry| self.body[entry.name.clone()] == *name.as_bytes())?;
+        let entry = self.entries.iter().find(|entry| self.body[entry.key.clone()] == *name.as_bytes())?;
         Some(&self.body[entry.value.clone()])
     }
 
@@ -206,24 +234,26 @@ impl fmt::Debug for Args {
 /// Up to as many names are compared pair by pair, which needs no memory; nearly every call has fewer.
 const FEW: usize = 8;
 
-/// Checks that no name comes twice. Sorting many bounds the work that a peer can cause.
 /// What others still refer to.
 fn copied(shared: Arc<Received>) -> Received {
     Received::Shared(Bytes::copy_from_slice((*shared).as_ref()))
 }
 
-fn unique(entries: &[(&str, &[u8])]) -> Result<(), DecodeError> {
+/// Checks that no name comes twice. Sorting many bounds the work that a peer can cause.
+fn unique(body: &[u8], entries: &[Entry]) -> Result<(), DecodeError> {
+    let name = |entry: &Entry| &body[entry.key.clone()];
     let twice = if entries.len() <= FEW {
-        let earlier = |index: usize| entries[..index].iter().any(|(name, _)| *name == entries[index].0);
-        (1..entries.len()).find(|&index| earlier(index)).map(|index| entries[index].0)
+        let earlier =
+            |index: usize| entries[..index].iter().any(|entry| name(entry) == name(&entries[index]));
+        (1..entries.len()).find(|&index| earlier(index)).map(|index| name(&entries[index]))
     } else {
-        let mut names: Vec<&str> = entries.iter().map(|(name, _)| *name).collect();
+        let mut names: Vec<&[u8]> = entries.iter().map(name).collect();
         names.sort_unstable();
         names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
     };
     match twice {
         None => Ok(()),
-        Some(name) => Err(DecodeError::Duplicate { name: name.to_owned() }),
+        Some(name) => Err(DecodeError::Duplicate { name: String::from_utf8_lossy(name).into_owned() }),
     }
 }
 

@@ -5,21 +5,22 @@
 //! Express requests have no order and are spawned at once.
 
 mod caller;
+mod running;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use futures_util::FutureExt;
 use mosaic_proto::Session;
-use mosaic_proto::wire::{Codec, Envelope};
+use mosaic_proto::wire::{Codec, Facts};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, TryAcquireError, mpsc, oneshot};
 use tokio::time::Instant;
-use tracing::{Instrument, Span};
 
+pub(crate) use self::caller::Asked;
 use self::caller::Caller;
+use self::running::Running;
 use crate::args::Args;
 use crate::error::{HandlerError, RemoteError};
 use crate::link::{Link, Write};
@@ -27,7 +28,8 @@ use crate::manager::Shared;
 use crate::message::{Message, Origin};
 use crate::method::Method;
 use crate::objects::ObjectRef;
-use crate::runtime::{Call, Computation, HandlerResult, Handling, Runtime};
+use crate::pool::Received;
+use crate::runtime::{Call, Handling, Runtime};
 use crate::trace::{self, Surroundings};
 
 /// Requests that a dispatcher takes before the replies to them are written at the latest.
@@ -75,10 +77,10 @@ impl Inbox {
             // The end of the link answers what comes now.
         } else if gate.open {
             self.pass_on(shared, message);
-        } else if gate.held.len() < HELD || !message.envelope().express {
+        } else if gate.held.len() < HELD || !message.facts().express {
             gate.held.push_back(message);
         } else {
-            refuse(shared, &message);
+            refuse(shared, message);
         }
     }
 
@@ -95,7 +97,7 @@ impl Inbox {
     /// To those who pull messages, or to the dispatcher. The gate stays locked meanwhile, which keeps the order.
     fn pass_on(&self, shared: &Arc<Shared>, message: Message) {
         match shared.intake.keep(shared, message) {
-            Some(message) if message.envelope().express => serve_apart(shared, message),
+            Some(message) if message.facts().express => serve_apart(shared, message),
             Some(message) => self.dispatch(shared, message),
             None => {}
         }
@@ -174,10 +176,12 @@ async fn run(shared: Arc<Shared>, mut turns: mpsc::UnboundedReceiver<Turn>) {
     while !queue.is_empty() || turns.recv_many(&mut batch, BATCH).await > 0 {
         queue.extend(batch.drain(..));
         let mut taken = Taken::default();
+        // A handler that is done at once leaves its permission to the next.
+        let mut spare = None;
         while let Some(turn) = queue.pop_front() {
             match turn {
                 Turn::Serve(message) => {
-                    let permit = match permit_now(&shared, &message) {
+                    let permit = match spare.take().map(Ok).or_else(|| permit_now(&shared, message.facts())) {
                         Some(permit) => permit,
                         None => {
                             taken.settle();
@@ -187,8 +191,8 @@ async fn run(shared: Arc<Shared>, mut turns: mpsc::UnboundedReceiver<Turn>) {
                     taken.note(&message);
                     // A reply doesn't wait for the handlers behind it, which may compute; the last is written by us.
                     let write = if queue.is_empty() { Write::Later } else { Write::Pump };
-                    let caller = Caller::of(&shared, &message, write);
-                    serve_with(&shared, message, caller, permit).await;
+                    let (caller, buffers) = Caller::of(&shared, message, write);
+                    spare = serve_with(caller, buffers, permit).await;
                 }
                 Turn::Tell(tell) => drop(tell.send(())),
                 Turn::End => turns.close(),
@@ -227,11 +231,11 @@ impl Taken {
 type Permit = Result<OwnedSemaphorePermit, ()>;
 
 /// The permission to run, or its refusal; `None` if the message has to wait for it.
-fn permit_now(shared: &Shared, message: &Message) -> Option<Permit> {
+fn permit_now(shared: &Shared, facts: Facts) -> Option<Permit> {
     match shared.running.clone().try_acquire_owned() {
         Ok(permit) => Some(Ok(permit)),
         // A nested request must not wait: what runs may wait for it.
-        Err(_) if is_nested(message) || message.envelope().express => Some(Err(())),
+        Err(_) if is_nested(facts) || facts.express => Some(Err(())),
         Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => None,
     }
 }
@@ -244,9 +248,9 @@ async fn permit_later(
     queue: &mut VecDeque<Turn>,
 ) -> Permit {
     let refuse_nested = |turn| match turn {
-        Turn::Serve(message) if is_nested(&message) => {
+        Turn::Serve(message) if is_nested(message.facts()) => {
             message.origin.consumed(message.cost());
-            refuse(shared, &message);
+            refuse(shared, message);
             None
         }
         other => Some(other),
@@ -268,175 +272,115 @@ async fn permit_later(
     }
 }
 
-fn is_nested(message: &Message) -> bool {
-    message.envelope().depth > 0
+fn is_nested(facts: Facts) -> bool {
+    facts.depth > 0
 }
 
 /// Answers a message for which there is no room, from the executor: whoever found none holds a lock.
-pub(crate) fn refuse(shared: &Arc<Shared>, message: &Message) {
-    let mut caller = Caller::of(shared, message, Write::Pump);
+pub(crate) fn refuse(shared: &Arc<Shared>, message: Message) {
+    let (mut caller, _) = Caller::of(shared, message, Write::Pump);
     shared.handlers.spawn_on(async move { caller.refuse() }, &shared.executor);
 }
 
 /// Serves an express message on the executor, without order. From now on its caller can cancel it.
 pub(crate) fn serve_apart(shared: &Arc<Shared>, message: Message) {
-    let mut caller = Caller::of(shared, &message, Write::Now);
+    let (mut caller, buffers) = Caller::of(shared, message, Write::Now);
     caller.register();
-    let task = shared.clone();
-    shared.handlers.spawn_on(async move { serve_for(&task, message, caller).await }, &shared.executor);
+    shared.handlers.spawn_on(serve_for(caller, buffers), &shared.executor);
 }
 
 /// Starts the handler of one message. Returns once it has been polled once, or waits for its permission to run.
 pub(crate) async fn serve(shared: &Arc<Shared>, message: Message, write: Write) {
-    let caller = Caller::of(shared, &message, write);
-    serve_for(shared, message, caller).await;
+    let (caller, buffers) = Caller::of(shared, message, write);
+    serve_for(caller, buffers).await;
 }
 
-async fn serve_for(shared: &Arc<Shared>, message: Message, caller: Caller) {
-    let permit = match permit_now(shared, &message) {
+async fn serve_for(caller: Caller, buffers: Vec<Received>) {
+    let permit = match permit_now(&caller.shared, caller.asked.facts()) {
         Some(permit) => permit,
-        None => shared.running.clone().acquire_owned().await.map_err(drop),
+        None => caller.shared.running.clone().acquire_owned().await.map_err(drop),
     };
-    serve_with(shared, message, caller, permit).await;
+    drop(serve_with(caller, buffers, permit).await);
 }
 
-async fn serve_with(shared: &Arc<Shared>, message: Message, mut caller: Caller, permit: Permit) {
+/// Serves a request that has its permission, or was refused it. A permission that is not needed any more comes back.
+async fn serve_with(
+    mut caller: Caller,
+    buffers: Vec<Received>,
+    permit: Permit,
+) -> Option<OwnedSemaphorePermit> {
     if !caller.wants_it() {
-        return caller.forget();
+        caller.forget();
+        return permit.ok();
     }
     match permit {
-        Ok(permit) => start(shared, message, caller, permit).await,
-        Err(()) => caller.refuse(),
+        Ok(permit) => start(caller, buffers, permit).await,
+        Err(()) => {
+            caller.refuse();
+            None
+        }
     }
 }
 
-async fn start(shared: &Arc<Shared>, message: Message, mut caller: Caller, permit: OwnedSemaphorePermit) {
-    caller.deadline = message.deadline;
-    let parts = message.into_parts();
-    let head = parts.head;
-    let envelope = head.envelope();
-    if caller.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-        return caller.fail(RemoteError::new(RemoteError::EXPIRED, "the deadline had passed"));
+async fn start(
+    mut caller: Caller,
+    buffers: Vec<Received>,
+    permit: OwnedSemaphorePermit,
+) -> Option<OwnedSemaphorePermit> {
+    let asked = caller.asked.clone();
+    if asked.deadline().is_some_and(|deadline| Instant::now() >= deadline) {
+        caller.fail(RemoteError::new(RemoteError::EXPIRED, "the deadline had passed"));
+        return Some(permit);
     }
-    caller.since = shared.tally.stopwatch.start();
-    let handling = match begin(shared, &envelope, parts.body, parts.buffers, &caller) {
+    caller.since = caller.shared.tally.stopwatch.start();
+    let handling = match begin(&caller, buffers) {
         Ok(handling) => handling,
-        Err(error) => return caller.fail(*error),
+        Err(error) => {
+            caller.fail(*error);
+            return Some(permit);
+        }
     };
-    let (span, trace) = trace::of_call(&caller.sender, envelope.method, envelope.id, envelope.trace);
-    let here = Surroundings::of_handler(envelope.depth, trace);
+    let facts = asked.facts();
+    let (span, trace) = trace::of_call(asked.sender(), asked.method(), facts.id, asked.trace());
+    let here = Surroundings::of_handler(facts.depth, trace);
+    let mut running = Running { caller, permit, span, here };
     match handling {
         Handling::Done(result) => {
-            let stops = result.is_ok() && is_stop(&envelope);
-            caller.finish(result);
+            let stops = result.is_ok() && is_stop(&asked);
+            running.caller.finish(result);
             // Whoever asked has its answer: what is queued when a stop begins is delivered still.
             if stops {
-                shared.begin_stop();
+                running.caller.shared.begin_stop();
             }
+            return Some(running.permit);
         }
-        Handling::Future(future) => {
-            let mut handler = Box::pin(here.scope(AssertUnwindSafe(future.instrument(span)).catch_unwind()));
-            match futures_util::poll!(handler.as_mut()) {
-                std::task::Poll::Ready(result) => {
-                    // The call's span ends before its caller can know of it.
-                    drop(handler);
-                    caller.finish(unwound(result));
-                }
-                std::task::Poll::Pending => {
-                    caller.write = Write::Now;
-                    let cancelled = caller.register();
-                    let task = async move {
-                        let result = tokio::select! {
-                            biased;
-                            result = &mut handler => Some(result),
-                            () = cancelled.cancelled() => None,
-                        };
-                        drop(handler);
-                        match result {
-                            Some(result) => caller.finish(unwound(result)),
-                            None => caller.forget(),
-                        }
-                        drop(permit);
-                    };
-                    shared.handlers.spawn_on(task.map(drop), &shared.executor);
-                }
-            }
-        }
-        Handling::Compute(compute) => Running { caller, permit, span, here }.compute(compute),
-        Handling::Turn(mut turn) => match futures_util::poll!(turn.as_mut()) {
-            std::task::Poll::Ready(compute) => Running { caller, permit, span, here }.compute(compute),
-            std::task::Poll::Pending => {
-                let cancelled = caller.register();
-                let task = async move {
-                    tokio::select! {
-                        biased;
-                        () = cancelled.cancelled() => caller.forget(),
-                        compute = turn => Running { caller, permit, span, here }.compute(compute),
-                    }
-                };
-                shared.handlers.spawn_on(task, &shared.executor);
-            }
-        },
+        Handling::Future(handler) => return running.poll_once(handler).await,
+        Handling::Compute(compute) => running.compute(compute),
+        Handling::Turn(turn) => running.take_turn(turn).await,
     }
-}
-
-/// What goes along with a computation.
-struct Running {
-    caller: Caller,
-    permit: OwnedSemaphorePermit,
-    span: Span,
-    here: Surroundings,
-}
-
-impl Running {
-    /// Starts it on the compute pool.
-    fn compute(self, compute: Computation) {
-        let Running { mut caller, permit, span, here } = self;
-        let shared = caller.shared.clone();
-        caller.register();
-        let compute = move || {
-            let result =
-                span.in_scope(|| here.in_scope(|| std::panic::catch_unwind(AssertUnwindSafe(compute))));
-            drop(span);
-            caller.write = Write::Now;
-            caller.finish(unwound(result));
-            drop(permit);
-        };
-        drop(shared.handlers.spawn_blocking_on(compute, &shared.executor));
-    }
+    None
 }
 
 /// Decodes the arguments and asks the runtime to handle the call.
-fn begin(
-    shared: &Arc<Shared>,
-    envelope: &Envelope<'_>,
-    body: bytes::Bytes,
-    buffers: Vec<crate::pool::Received>,
-    caller: &Caller,
-) -> Result<Handling, Box<RemoteError>> {
+fn begin(caller: &Caller, buffers: Vec<Received>) -> Result<Handling, Box<RemoteError>> {
+    let (shared, asked) = (&caller.shared, &caller.asked);
     let refuse = |kind, message: String| Box::new(RemoteError::new(kind, message));
-    if envelope.codec != Codec::MessagePack {
+    if asked.facts().codec != Codec::MessagePack {
         return Err(refuse(RemoteError::ARGUMENT, "pickled arguments are not accepted here".to_owned()));
     }
-    let call = Call {
-        sender: caller.sender.clone(),
-        deadline: caller.deadline,
-        cancelled: caller.cancelled.clone(),
-        wants_reply: envelope.wants_reply,
-        comms: shared.handle(),
-    };
+    let call = Call { asked: asked.clone(), comms: shared.handle() };
     let runtime = shared.runtime.clone();
-    if is_stop(envelope) {
+    if is_stop(asked) {
         caller.may_stop()?;
         return Ok(guarded(|| Some(runtime.stop(call))).expect("a runtime says how it stops"));
     }
-    let args = Args::new(body, buffers).map_err(|error| HandlerError::from(error).0).map_err(as_argument)?;
-    let Some(target) = envelope.command else { return ask(runtime, envelope, args, call) };
+    let args = Args::of(asked, buffers).map_err(|error| HandlerError::from(error).0).map_err(as_argument)?;
+    let Some(target) = asked.object() else { return ask(runtime, asked, args, call) };
     match shared.objects.find(target) {
-        Ok(object) => ask(object, envelope, args, call),
+        Ok(object) => ask(object, asked, args, call),
         Err(missing) => {
             let object = ObjectRef::of(target);
-            guarded(|| runtime.command(&object, envelope.method, args, call)).ok_or(missing)
+            guarded(|| runtime.command(&object, asked.method(), args, call)).ok_or(missing)
         }
     }
 }
@@ -444,12 +388,12 @@ fn begin(
 /// Asks whoever is called to handle it.
 fn ask(
     callee: Arc<dyn Runtime>,
-    envelope: &Envelope<'_>,
+    asked: &Asked,
     args: Args,
     call: Call,
 ) -> Result<Handling, Box<RemoteError>> {
-    guarded(|| callee.clone().dispatch(envelope.method, args, call)).ok_or_else(|| {
-        let message = unknown_method(envelope, &callee.methods());
+    guarded(|| callee.clone().dispatch(asked.method(), args, call)).ok_or_else(|| {
+        let message = unknown_method(asked, &callee.methods());
         Box::new(RemoteError::new(RemoteError::UNKNOWN_METHOD, message))
     })
 }
@@ -461,8 +405,8 @@ fn guarded(begin: impl FnOnce() -> Option<Handling>) -> Option<Handling> {
 }
 
 /// Whether this runtime itself is to stop. Objects may have methods of that name.
-fn is_stop(envelope: &Envelope<'_>) -> bool {
-    envelope.command.is_none() && envelope.method == STOP
+fn is_stop(asked: &Asked) -> bool {
+    asked.object().is_none() && asked.method() == STOP
 }
 
 fn as_argument(mut error: Box<RemoteError>) -> Box<RemoteError> {
@@ -470,17 +414,13 @@ fn as_argument(mut error: Box<RemoteError>) -> Box<RemoteError> {
     error
 }
 
-fn unknown_method(envelope: &Envelope<'_>, methods: &[Method]) -> String {
-    let of = envelope.command.map_or_else(String::new, |target| format!(" of {}", ObjectRef::of(target)));
+fn unknown_method(asked: &Asked, methods: &[Method]) -> String {
+    let of = asked.object().map_or_else(String::new, |target| format!(" of {}", ObjectRef::of(target)));
     let known = match methods {
-        [] => return format!("there is no method `{}`{of}: it has none", envelope.method),
+        [] => return format!("there is no method `{}`{of}: it has none", asked.method()),
         methods => methods.iter().map(|method| format!("`{}`", method.name())).collect::<Vec<_>>().join(", "),
     };
-    format!("there is no method `{}`{of}, only {known}", envelope.method)
-}
-
-fn unwound(result: Result<HandlerResult, Box<dyn std::any::Any + Send>>) -> HandlerResult {
-    result.unwrap_or_else(|panic| Err(HandlerError(Box::new(panicked(&*panic)))))
+    format!("there is no method `{}`{of}, only {known}", asked.method())
 }
 
 /// The error that a panic is to its caller.

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use serde::Serialize;
+use smallvec::SmallVec;
 
 use crate::encode::{CAPACITY, EncodeError, Encoded, append};
 use crate::msgpack::{self, Content};
@@ -24,7 +25,7 @@ use crate::type_name::readable;
 #[must_use = "arguments do nothing until they are given to a call"]
 pub struct Kwargs {
     encoded: Encoded,
-    names: Vec<Range<usize>>,
+    names: SmallVec<[Range<usize>; 4]>,
     error: Option<EncodeError>,
 }
 
@@ -39,7 +40,7 @@ impl Kwargs {
     pub fn new() -> Kwargs {
         let mut body = Vec::with_capacity(CAPACITY);
         body.push(EMPTY_MAP);
-        Kwargs { encoded: Encoded { body, buffers: Vec::new() }, names: Vec::new(), error: None }
+        Kwargs { encoded: Encoded { body, buffers: Vec::new() }, names: SmallVec::new(), error: None }
     }
 
     /// Adds an argument. Arrays and blobs stay where they are and are shared.

@@ -117,8 +117,8 @@ pub use exclusive::Exclusive;
 pub use kwargs::__argument_name;
 pub use kwargs::{IntoArgs, Kwargs};
 pub use manager::{
-    Beat, CommsManager, Inspection, Listening, Protocol, Reply, ReplyId, SendMessage, SendRecv, SendRecvAll,
-    WaitFor,
+    Beat, Calling, CommsManager, Inspection, Listening, Protocol, Reply, ReplyId, SendMessage, SendRecv,
+    SendRecvAll, Sending, WaitFor,
 };
 pub use message::Message;
 pub use method::{Argument, Method};

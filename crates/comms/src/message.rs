@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use mosaic_proto::wire::{Body, Codec, Envelope, Head, Incoming, Kind, Outgoing};
+use mosaic_proto::limits::LARGE_FRAME;
+use mosaic_proto::wire::{Body, Codec, Envelope, Facts, Incoming, Kind, Outgoing, Target};
 use mosaic_proto::{Session, Uid};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -17,7 +18,6 @@ use crate::error::RemoteError;
 use crate::link::{Link, Write};
 use crate::objects::ObjectRef;
 use crate::pool::{Buffer, Received};
-use crate::runtime::Cancelled;
 
 /// A message that was received and has not been handled.
 ///
@@ -65,13 +65,6 @@ pub(crate) enum Origin {
 /// The reply to a message that a runtime sent to itself: nothing of it was encoded for a wire.
 pub(crate) type OwnReply = Result<Encoded, RemoteError>;
 
-/// A message taken apart.
-pub(crate) struct Parts {
-    pub(crate) head: Head<Buffer>,
-    pub(crate) body: bytes::Bytes,
-    pub(crate) buffers: Vec<Received>,
-}
-
 impl Message {
     pub(crate) fn new(
         sender: Uid,
@@ -79,37 +72,58 @@ impl Message {
         shared: Vec<bytes::Bytes>,
         origin: Origin,
     ) -> Message {
-        let remaining = incoming.envelope().remaining;
+        let remaining = incoming.facts().remaining;
         let deadline = remaining.map(|remaining| Instant::now() + remaining);
         Message { sender, incoming, shared, origin, deadline }
     }
 
     /// The method that is called.
     pub fn method(&self) -> String {
-        self.incoming.envelope().method.to_owned()
+        self.incoming.method().to_owned()
     }
 
     /// The object that is called, if it is not the runtime itself.
     pub fn object(&self) -> Option<ObjectRef> {
-        self.incoming.envelope().command.map(ObjectRef::of)
+        self.incoming.command().map(ObjectRef::of)
     }
 
     /// Whether the sender awaits a reply.
     pub fn wants_reply(&self) -> bool {
-        self.incoming.envelope().wants_reply
+        self.incoming.facts().wants_reply
     }
 
     /// Takes the arguments out.
     ///
     /// # Errors
     /// If the body is not a map of arguments.
-    pub fn into_args(self) -> Result<Args, DecodeError> {
-        let parts = self.into_parts();
-        Args::new(parts.body, parts.buffers)
+    pub fn into_args(mut self) -> Result<Args, DecodeError> {
+        let buffers = self.take_buffers();
+        Args::new(self.incoming.into_body(), buffers)
     }
 
-    pub(crate) fn envelope(&self) -> Envelope<'_> {
-        self.incoming.envelope()
+    pub(crate) fn facts(&self) -> Facts {
+        self.incoming.facts()
+    }
+
+    pub(crate) fn method_name(&self) -> &str {
+        self.incoming.method()
+    }
+
+    pub(crate) fn target(&self) -> Option<Target<'_>> {
+        self.incoming.command()
+    }
+
+    /// The bytes of the method, if the runtime itself is called. The methods of objects have whatever names they like.
+    pub(crate) fn own_method(&self) -> Option<&[u8]> {
+        self.incoming.command().is_none().then(|| self.incoming.method_bytes())
+    }
+
+    pub(crate) fn trace(&self) -> Option<&str> {
+        self.incoming.trace()
+    }
+
+    pub(crate) fn body(&self) -> &[u8] {
+        self.incoming.body()
     }
 
     pub(crate) fn cost(&self) -> u64 {
@@ -120,12 +134,12 @@ impl Message {
         self.incoming.delimited()
     }
 
-    pub(crate) fn into_parts(mut self) -> Parts {
-        let pooled = self.incoming.take_buffers().into_iter().map(Received::Pooled);
-        let buffers = pooled.chain(self.shared.into_iter().map(Received::Shared)).collect();
-        let mut head = self.incoming.into_head();
-        let body = head.take_body();
-        Parts { head, body, buffers }
+    pub(crate) fn take_buffers(&mut self) -> Vec<Received> {
+        let pooled = self.incoming.take_buffers();
+        match pooled.is_empty() {
+            true => std::mem::take(&mut self.shared).into_iter().map(Received::Shared).collect(),
+            false => pooled.into_iter().map(Received::Pooled).collect(),
+        }
     }
 }
 
@@ -155,20 +169,12 @@ impl Origin {
         }
     }
 
-    /// What tells a handler that its caller has given up. A link's is found by the id of the request instead.
-    pub(crate) fn given_up(&self) -> Cancelled {
-        match self {
-            Origin::Link { .. } => Cancelled::default(),
-            Origin::Own { given_up, .. } => Cancelled::from(given_up.clone()),
-        }
-    }
-
-    pub(crate) fn reply(self, kind: Kind, id: u64, encoded: Encoded, delimited: bool, write: Write) {
+    pub(crate) fn reply(&self, kind: Kind, id: u64, encoded: Encoded, delimited: bool, write: Write) {
         match self {
             Origin::Link { link, session, .. } => {
                 // Without a method or an object, the envelope is never too large.
                 if let Some(outgoing) = reply_message(kind, id, encoded, delimited) {
-                    link.reply(write, session, id, outgoing);
+                    link.reply(write, *session, id, outgoing);
                 }
             }
             Origin::Own { ticket, .. } => {
@@ -205,7 +211,11 @@ fn reply_message(kind: Kind, id: u64, encoded: Encoded, delimited: bool) -> Opti
         codec: Codec::MessagePack,
         trace: None,
     };
-    let mut outgoing = Outgoing::new(&envelope, Body::Refer(encoded.body.into()), encoded.buffers).ok()?;
+    let outgoing = match encoded.body.len() < LARGE_FRAME {
+        true => Outgoing::new(&envelope, Body::Copy(&encoded.body), encoded.buffers),
+        false => Outgoing::new(&envelope, Body::Refer(encoded.body.into()), encoded.buffers),
+    };
+    let mut outgoing = outgoing.ok()?;
     if delimited {
         outgoing.delimit();
     }
@@ -225,7 +235,7 @@ pub(crate) fn refuse_reply(link: &Arc<Link>, session: Session, id: u64, cost: u6
 
 /// Makes the message of a request that came over a link.
 pub(crate) fn arrival(link: &Arc<Link>, incoming: Incoming<Buffer>, session: Session) -> Message {
-    let express = incoming.envelope().express;
+    let express = incoming.facts().express;
     let origin = Origin::Link { link: link.clone(), session, express };
     Message::new(link.peer.clone(), incoming, Vec::new(), origin)
 }

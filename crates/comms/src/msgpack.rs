@@ -1,7 +1,10 @@
 //! Finds the ends of MessagePack values without building them: what a body must pass before a decoder recurses
 //! into it. It does not interpret values; `rmp-serde` does that.
 
+use std::ops::Range;
+
 use mosaic_proto::limits::MAX_NESTING;
+use smallvec::SmallVec;
 
 /// Why bytes are not a MessagePack value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -55,18 +58,30 @@ pub(crate) fn one(bytes: &[u8]) -> Result<(), Malformed> {
     }
 }
 
-/// Returns the keys of the map that `bytes` are, each with the bytes of its value, in their order.
-pub(crate) fn entries(bytes: &[u8]) -> Result<Vec<(&str, &[u8])>, Malformed> {
+/// Where in a map a key and its value lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// The text of the key.
+    pub(crate) key: Range<usize>,
+    /// The value, with its marker.
+    pub(crate) value: Range<usize>,
+}
+
+/// The entries of a map. As many as most calls have arguments take no memory of their own.
+pub(crate) type Entries = SmallVec<[Entry; 3]>;
+
+/// Finds the keys of the map that `bytes` are, each with its value, in their order.
+pub(crate) fn entries(bytes: &[u8]) -> Result<Entries, Malformed> {
     let Head { first, content } = head(bytes, 0)?;
     let Content::Map(count) = content else { return Err(Malformed::NotMap) };
     // Each entry takes at least two bytes: a hostile count reserves no more than the body is long.
-    let mut entries = Vec::with_capacity((count as usize).min(bytes.len() / 2));
+    let mut entries = Entries::with_capacity((count as usize).min(bytes.len() / 2));
     let mut at = first;
     for _ in 0..count {
         let key = text(bytes, at)?;
-        let value = skip_at(bytes, at, 1)?;
+        let value = key.end;
         at = skip_at(bytes, value, 1)?;
-        entries.push((key, &bytes[value..at]));
+        entries.push(Entry { key, value: value..at });
     }
     match bytes.len() - at {
         0 => Ok(entries),
@@ -168,16 +183,21 @@ fn leap(bytes: &[u8], first: usize, size: usize) -> Result<usize, Malformed> {
     }
 }
 
-/// Reads the text at `at`.
-fn text(bytes: &[u8], at: usize) -> Result<&str, Malformed> {
+/// Finds the text at `at`.
+fn text(bytes: &[u8], at: usize) -> Result<Range<usize>, Malformed> {
     let Head { first, content } = head(bytes, at)?;
     let Content::Text(size) = content else { return Err(Malformed::Key { at }) };
     let end = leap(bytes, first, size)?;
-    std::str::from_utf8(&bytes[first..end]).map_err(|_| Malformed::Key { at })
+    match std::str::from_utf8(&bytes[first..end]) {
+        Ok(_) => Ok(first..end),
+        Err(_) => Err(Malformed::Key { at }),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use smallvec::smallvec;
+
     use super::*;
 
     fn sample() -> Vec<u8> {
@@ -216,7 +236,7 @@ mod tests {
     fn keys_must_be_text() {
         assert_eq!(entries(&[0x81, 0x01, 0x02]), Err(Malformed::Key { at: 1 }));
         assert_eq!(entries(&[0x81, 0xa1, 0xff, 0x02]), Err(Malformed::Key { at: 1 }));
-        assert_eq!(entries(&[0x81, 0xa1, b'a', 0x02]), Ok(vec![("a", &[2u8][..])]));
+        assert_eq!(entries(&[0x81, 0xa1, b'a', 0x02]), Ok(smallvec![Entry { key: 2..3, value: 3..4 }]));
         assert_eq!(entries(&[0x80, 0x80]), Err(Malformed::Trailing { extra: 1 }));
     }
 }

@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use memmap2::MmapMut;
 use parking_lot::Mutex;
 
 /// The alignment of every [`Buffer`] in bytes: a cache line, and as much as any vector instruction asks for.
@@ -93,13 +94,13 @@ pub struct Buffer {
 
 impl AsRef<[u8]> for Buffer {
     fn as_ref(&self) -> &[u8] {
-        &self.memory.bytes[self.memory.start..][..self.len]
+        &self.memory.aligned()[..self.len]
     }
 }
 
 impl AsMut<[u8]> for Buffer {
     fn as_mut(&mut self) -> &mut [u8] {
-        &mut self.memory.bytes[self.memory.start..][..self.len]
+        &mut self.memory.aligned_mut()[..self.len]
     }
 }
 
@@ -147,23 +148,61 @@ impl From<Bytes> for Received {
     }
 }
 
-/// An allocation, and where in it the first aligned byte is. The allocator is asked for zeroed memory, which large
-/// allocations are without being touched; aligning inside a plain allocation is what keeps that without `unsafe`.
-#[derive(Default)]
-struct Memory {
-    bytes: Vec<u8>,
-    start: usize,
+/// Memory of at least this many bytes is mapped, and huge pages are asked for: the kernel then hands it out 2 MiB at a
+/// time.
+const MAPPED: usize = 4 << 20;
+
+/// An allocation, or a mapping where huge pages help.
+enum Memory {
+    /// With where the first aligned byte is. The allocator is asked for zeroed memory, which large allocations are
+    /// without being touched; aligning inside a plain allocation is what keeps that without `unsafe`.
+    Allocated {
+        bytes: Vec<u8>,
+        start: usize,
+    },
+    Mapped(MmapMut),
+}
+
+impl Default for Memory {
+    fn default() -> Memory {
+        Memory::Allocated { bytes: Vec::new(), start: 0 }
+    }
 }
 
 impl Memory {
     fn new(size: usize) -> Memory {
+        if size >= MAPPED
+            && let Ok(mapped) = MmapMut::map_anon(size)
+        {
+            // A kernel without huge pages says no, and all works as before.
+            #[cfg(target_os = "linux")]
+            let _ = mapped.advise(memmap2::Advice::HugePage);
+            return Memory::Mapped(mapped);
+        }
         let bytes = vec![0; size.checked_add(ALIGNMENT - 1).expect("a buffer fits the address space")];
         let start = bytes.as_ptr().addr().wrapping_neg() % ALIGNMENT;
-        Memory { bytes, start }
+        Memory::Allocated { bytes, start }
     }
 
     fn size(&self) -> usize {
-        self.bytes.len().saturating_sub(ALIGNMENT - 1)
+        match self {
+            Memory::Allocated { bytes, .. } => bytes.len().saturating_sub(ALIGNMENT - 1),
+            Memory::Mapped(mapped) => mapped.len(),
+        }
+    }
+
+    fn aligned(&self) -> &[u8] {
+        match self {
+            Memory::Allocated { bytes, start } => &bytes[*start..],
+            Memory::Mapped(mapped) => mapped,
+        }
+    }
+
+    fn aligned_mut(&mut self) -> &mut [u8] {
+        match self {
+            Memory::Allocated { bytes, start } => &mut bytes[*start..],
+            Memory::Mapped(mapped) => mapped,
+        }
     }
 }
 

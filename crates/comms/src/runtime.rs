@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use mosaic_proto::{Reason, Uid};
 use serde::Serialize;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::args::Args;
+use crate::dispatch::Asked;
 use crate::encode::{Encoded, encode_value};
 use crate::error::{HandlerError, RemoteError};
 use crate::manager::CommsManager;
@@ -176,47 +176,24 @@ impl fmt::Debug for Handling {
 /// ```
 #[derive(Clone)]
 pub struct Call {
-    pub(crate) sender: Uid,
-    pub(crate) deadline: Option<Instant>,
-    pub(crate) cancelled: Cancelled,
-    pub(crate) wants_reply: bool,
+    pub(crate) asked: Arc<Asked>,
     pub(crate) comms: CommsManager,
-}
-
-/// Whether the caller has given up, made only where somebody asks: most handlers are done before they could.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Cancelled(Arc<OnceLock<CancellationToken>>);
-
-impl Cancelled {
-    pub(crate) fn token(&self) -> CancellationToken {
-        self.0.get_or_init(CancellationToken::new).clone()
-    }
-
-    pub(crate) fn is_cancelled(&self) -> bool {
-        self.0.get().is_some_and(CancellationToken::is_cancelled)
-    }
-}
-
-impl From<CancellationToken> for Cancelled {
-    fn from(token: CancellationToken) -> Cancelled {
-        Cancelled(Arc::new(OnceLock::from(token)))
-    }
 }
 
 impl Call {
     /// Who calls.
     pub fn sender(&self) -> &Uid {
-        &self.sender
+        self.asked.sender()
     }
 
     /// When the caller gives up, if it said so.
     pub fn deadline(&self) -> Option<Instant> {
-        self.deadline
+        self.asked.deadline()
     }
 
     /// Whether the caller waits for the result. If not, it is dropped where it was made.
     pub fn wants_reply(&self) -> bool {
-        self.wants_reply
+        self.asked.wants_reply()
     }
 
     /// The manager that received the call.
@@ -229,20 +206,20 @@ impl Call {
     ///
     /// Cancel safe.
     pub async fn cancelled(&self) {
-        self.cancelled.token().cancelled().await;
+        self.asked.token().cancelled().await;
     }
 
     /// Whether the caller has given up.
     pub fn is_cancelled(&self) -> bool {
-        self.cancelled.is_cancelled()
+        self.asked.is_cancelled()
     }
 }
 
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")
-            .field("sender", &self.sender)
-            .field("deadline", &self.deadline)
+            .field("sender", self.sender())
+            .field("deadline", &self.deadline())
             .finish_non_exhaustive()
     }
 }

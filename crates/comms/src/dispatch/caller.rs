@@ -1,10 +1,10 @@
 //! The one who waits for the outcome of a request: gets its reply, may give it up, and is never left waiting.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
 use mosaic_proto::Uid;
-use mosaic_proto::wire::Kind;
+use mosaic_proto::wire::{Facts, Kind, Target};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -14,59 +14,111 @@ use crate::error::{HandlerError, RemoteError};
 use crate::link::Write;
 use crate::manager::Shared;
 use crate::message::{Message, Origin};
-use crate::runtime::{Cancelled, HandlerResult};
+use crate::pool::Received;
+use crate::runtime::HandlerResult;
+
+/// What is asked for and by whom: what the handler and whoever sees to its reply share.
+pub(crate) struct Asked {
+    /// Without its buffers, which belong to the handler.
+    message: Message,
+    /// Made only where somebody asks: most handlers are done before their caller could give up.
+    given_up: OnceLock<CancellationToken>,
+}
+
+impl Asked {
+    pub(crate) fn sender(&self) -> &Uid {
+        &self.message.sender
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.message.deadline
+    }
+
+    pub(crate) fn wants_reply(&self) -> bool {
+        self.message.wants_reply()
+    }
+
+    pub(super) fn facts(&self) -> Facts {
+        self.message.facts()
+    }
+
+    pub(super) fn method(&self) -> &str {
+        self.message.method_name()
+    }
+
+    pub(super) fn object(&self) -> Option<Target<'_>> {
+        self.message.target()
+    }
+
+    /// The trace that the request belongs to, as its sender wrote it.
+    pub(super) fn trace(&self) -> Option<&str> {
+        self.message.trace()
+    }
+
+    /// The arguments of the call.
+    pub(crate) fn body(&self) -> &[u8] {
+        self.message.body()
+    }
+
+    /// Cancelled once the caller has given up.
+    pub(crate) fn token(&self) -> CancellationToken {
+        self.given_up.get_or_init(CancellationToken::new).clone()
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.given_up.get().is_some_and(CancellationToken::is_cancelled)
+    }
+}
 
 /// Who is to get the outcome of a call.
 pub(super) struct Caller {
     pub(super) shared: Arc<Shared>,
-    pub(super) sender: Uid,
-    pub(super) method: String,
-    id: u64,
-    wants_reply: bool,
-    delimited: bool,
-    pub(super) deadline: Option<Instant>,
-    pub(super) cancelled: Cancelled,
+    pub(super) asked: Arc<Asked>,
     /// When the handler was started, if somebody wants to know.
     pub(super) since: Option<std::time::Instant>,
     registered: bool,
-    origin: Option<Origin>,
+    /// Whether the outcome is still to come.
+    waits: bool,
     pub(super) write: Write,
 }
 
 impl Caller {
-    pub(super) fn of(shared: &Arc<Shared>, message: &Message, write: Write) -> Caller {
-        let envelope = message.envelope();
-        Caller {
-            shared: shared.clone(),
-            sender: message.sender.clone(),
-            method: envelope.method.to_owned(),
-            id: envelope.id,
-            wants_reply: envelope.wants_reply,
-            delimited: message.delimited(),
-            deadline: None,
-            cancelled: message.origin.given_up(),
-            since: None,
-            registered: false,
-            origin: Some(message.origin.clone()),
-            write,
-        }
+    /// Who waits for what is to be done, and the buffers that it is to be done with.
+    pub(super) fn of(shared: &Arc<Shared>, mut message: Message, write: Write) -> (Caller, Vec<Received>) {
+        // A link's is found by the id of the request instead.
+        let given_up = match &message.origin {
+            Origin::Link { .. } => OnceLock::new(),
+            Origin::Own { given_up, .. } => OnceLock::from(given_up.clone()),
+        };
+        let buffers = message.take_buffers();
+        let asked = Arc::new(Asked { message, given_up });
+        let (shared, since) = (shared.clone(), None);
+        (Caller { shared, asked, since, registered: false, waits: true, write }, buffers)
+    }
+
+    fn id(&self) -> u64 {
+        self.asked.facts().id
+    }
+
+    fn origin(&self) -> &Origin {
+        &self.asked.message.origin
     }
 
     /// The request has its turn. False if it was given up before.
     pub(super) fn wants_it(&self) -> bool {
-        match &self.origin {
-            Some(Origin::Link { link, express: false, .. }) => link.inbox.start(self.id),
-            _ => !self.cancelled.is_cancelled(),
+        match self.origin() {
+            Origin::Link { link, express: false, .. } => link.inbox.start(self.id()),
+            _ => !self.asked.is_cancelled(),
         }
     }
 
     /// From here on the caller can cancel the handler; perhaps it just did.
     pub(super) fn register(&mut self) -> CancellationToken {
         self.registered = true;
-        let token = self.cancelled.token();
-        if let Some(Origin::Link { link, .. }) = &self.origin {
-            link.running.lock().insert(self.id, token.clone());
-            if link.inbox.was_cancelled(self.id) {
+        let token = self.asked.token();
+        if let Origin::Link { link, .. } = self.origin() {
+            link.running.lock().insert(self.id(), token.clone());
+            if link.inbox.was_cancelled(self.id()) {
                 token.cancel();
             }
         }
@@ -75,35 +127,37 @@ impl Caller {
 
     /// An error if it could be anyone who asks this runtime to stop.
     pub(super) fn may_stop(&self) -> Result<(), Box<RemoteError>> {
-        if let Some(Origin::Link { link, .. }) = &self.origin {
+        let sender = self.asked.sender();
+        if let Origin::Link { link, .. } = self.origin() {
             let refused = |message: &str| Err(Box::new(RemoteError::new(RemoteError::REFUSED, message)));
             if !link.is_authenticated() {
                 return refused(
                     "only those may stop this runtime who hold its job's credential or are the same user",
                 );
             }
-            if !self.shared.accepts_stop_from(&self.sender) {
+            if !self.shared.accepts_stop_from(sender) {
                 return refused("this runtime's configuration does not let you stop it");
             }
         }
-        debug!(peer = %self.sender, "stopped by a peer");
+        debug!(peer = %sender, "stopped by a peer");
         Ok(())
     }
 
     /// The caller has given up: nothing is sent.
     pub(super) fn forget(&mut self) {
-        debug!(peer = %self.sender, method = %self.method, id = self.id, "cancelled by the caller");
-        if let Some(origin) = self.origin.take() {
-            self.unregister(&origin);
-        }
+        debug!(peer = %self.asked.sender(), method = %self.asked.method(), id = self.id(), "cancelled by the caller");
+        self.end();
     }
 
-    fn unregister(&self, origin: &Origin) {
-        if let Origin::Link { link, .. } = origin
-            && self.registered
+    /// The outcome is there, or nobody waits for it. False if that was so before.
+    fn end(&mut self) -> bool {
+        let registered = std::mem::take(&mut self.registered);
+        if let Origin::Link { link, .. } = self.origin()
+            && registered
         {
-            link.running.lock().remove(&self.id);
+            link.running.lock().remove(&self.id());
         }
+        std::mem::take(&mut self.waits)
     }
 
     pub(super) fn finish(&mut self, result: HandlerResult) {
@@ -125,22 +179,20 @@ impl Caller {
 
     pub(super) fn fail(&mut self, mut error: RemoteError) {
         error.uid = self.shared.uid.to_string();
-        error.method.clone_from(&self.method);
-        if self.wants_reply {
+        error.method = self.asked.method().to_owned();
+        if self.asked.facts().wants_reply {
             let encoded = encode_value(&error).unwrap_or_default();
             self.reply(Kind::Error, encoded);
         } else {
-            warn!(peer = %self.sender, %error, "a one-way message failed");
-            self.shared.report_failure(&self.sender, &error);
+            warn!(peer = %self.asked.sender(), %error, "a one-way message failed");
+            self.shared.report_failure(self.asked.sender(), &error);
             self.forget();
         }
     }
 
     fn reply(&mut self, kind: Kind, encoded: Encoded) {
-        let Some(origin) = self.origin.take() else { return };
-        self.unregister(&origin);
-        if self.wants_reply {
-            origin.reply(kind, self.id, encoded, self.delimited, self.write);
+        if self.end() && self.asked.facts().wants_reply {
+            self.origin().reply(kind, self.id(), encoded, self.asked.message.delimited(), self.write);
         }
     }
 }
@@ -148,12 +200,15 @@ impl Caller {
 impl Drop for Caller {
     /// A handler that ends without an outcome (its executor was shut down) must not leave its caller waiting.
     fn drop(&mut self) {
-        if self.origin.is_some() {
+        if self.waits {
             self.write = Write::Now;
             let mut error =
                 RemoteError::new(RemoteError::STOPPED, "the runtime stopped before the handler ended");
             error.ran = true;
-            self.wants_reply.then(|| self.fail(error));
+            match self.asked.facts().wants_reply {
+                true => self.fail(error),
+                false => drop(self.end()),
+            }
         }
     }
 }

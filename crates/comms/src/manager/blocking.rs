@@ -124,7 +124,7 @@ impl CommsManager {
     pub fn blocking_send(
         &self,
         uid: impl AsRef<str>,
-        method: impl Into<String>,
+        method: impl AsRef<str>,
         args: impl IntoArgs,
     ) -> Result<(), CallError> {
         self.send(uid, method, args).blocking_wait()
@@ -141,7 +141,7 @@ impl CommsManager {
     pub fn blocking_send_recv<R: DeserializeOwned + 'static>(
         &self,
         uid: impl AsRef<str>,
-        method: impl Into<String>,
+        method: impl AsRef<str>,
         args: impl IntoArgs,
     ) -> Result<R, CallError> {
         self.send_recv(uid, method, args).blocking_wait()

@@ -25,10 +25,10 @@ impl CommsManager {
         &self,
         uid: impl AsRef<str>,
         object: ObjectRef,
-        method: impl Into<String>,
+        method: impl AsRef<str>,
         args: impl IntoArgs,
     ) -> SendMessage {
-        SendMessage::from_draft(Draft::new(self, uid.as_ref(), method.into(), args).to(object))
+        SendMessage::from_draft(Draft::new(self, uid.as_ref(), method.as_ref(), args).to(object))
     }
 
     /// Calls a method of an object of `uid`, and waits for its result, decoded to `R`.
@@ -46,10 +46,10 @@ impl CommsManager {
         &self,
         uid: impl AsRef<str>,
         object: ObjectRef,
-        method: impl Into<String>,
+        method: impl AsRef<str>,
         args: impl IntoArgs,
     ) -> SendRecv<R> {
-        SendRecv::from_draft(Draft::new(self, uid.as_ref(), method.into(), args).to(object))
+        SendRecv::from_draft(Draft::new(self, uid.as_ref(), method.as_ref(), args).to(object))
     }
 
     /// As [`cmd`](CommsManager::cmd), waiting.
@@ -64,7 +64,7 @@ impl CommsManager {
         &self,
         uid: impl AsRef<str>,
         object: ObjectRef,
-        method: impl Into<String>,
+        method: impl AsRef<str>,
         args: impl IntoArgs,
     ) -> Result<(), CallError> {
         self.cmd(uid, object, method, args).blocking_wait()
@@ -82,7 +82,7 @@ impl CommsManager {
         &self,
         uid: impl AsRef<str>,
         object: ObjectRef,
-        method: impl Into<String>,
+        method: impl AsRef<str>,
         args: impl IntoArgs,
     ) -> Result<R, CallError> {
         self.cmd_recv(uid, object, method, args).blocking_wait()

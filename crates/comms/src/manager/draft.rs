@@ -1,7 +1,9 @@
 //! A request from its encoding to the link: the way out that every message takes.
 
 use std::borrow::Cow;
+use std::future::Future;
 use std::marker::PhantomData;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use mosaic_proto::link::{Admission, Execution, Outcome, Request};
 use mosaic_proto::wire::{Body, Codec, Envelope, Incoming, Kind, Outgoing};
 use mosaic_proto::{Reason, Uid};
 use parking_lot::Mutex;
+use smol_str::SmolStr;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -29,12 +32,12 @@ use crate::trace::{self, Surroundings};
 #[derive(Debug)]
 pub(super) struct Draft {
     pub(super) comms: CommsManager,
-    pub(super) uid: String,
+    pub(super) uid: SmolStr,
     /// Who is said to have sent a message to oneself, if it is somebody else.
     sender: Option<Uid>,
     /// The object that is meant, if it is not the runtime itself.
     pub(super) object: Option<ObjectRef>,
-    pub(super) method: String,
+    pub(super) method: SmolStr,
     pub(super) args: Result<Encoded, EncodeError>,
     pub(super) express: bool,
     pub(super) deadline: Option<Duration>,
@@ -49,15 +52,30 @@ enum Route {
     Unknown,
 }
 
+/// What can be done at once, or has to be waited for. Most messages need no future that waits, and no memory for one.
+pub(super) enum Step<T> {
+    Done(T),
+    Wait(Pin<Box<dyn Future<Output = T> + Send>>),
+}
+
+impl<T> Step<T> {
+    pub(super) async fn end(self) -> T {
+        match self {
+            Step::Done(value) => value,
+            Step::Wait(future) => future.await,
+        }
+    }
+}
+
 impl Draft {
-    pub(super) fn new(comms: &CommsManager, uid: &str, method: String, args: impl IntoArgs) -> Draft {
+    pub(super) fn new(comms: &CommsManager, uid: &str, method: &str, args: impl IntoArgs) -> Draft {
         let args = args.into_args();
         Draft {
             comms: comms.clone(),
-            uid: uid.to_owned(),
+            uid: SmolStr::new(uid),
             sender: None,
             object: None,
-            method,
+            method: SmolStr::new(method),
             args,
             express: false,
             deadline: None,
@@ -78,7 +96,7 @@ impl Draft {
     pub(super) fn likewise(&self, uid: &Uid) -> Draft {
         Draft {
             comms: self.comms.clone(),
-            uid: uid.to_string(),
+            uid: SmolStr::new(uid),
             sender: None,
             object: self.object.clone(),
             method: self.method.clone(),
@@ -148,27 +166,42 @@ impl Draft {
     }
 
     /// Sends one way.
-    pub(super) async fn send(mut self) -> Result<(), CallError> {
-        let args = self.take_args()?;
-        let link = match self.route().await? {
-            Route::Link(link) => link,
-            Route::Own => return self.send_to_self(args, None).map(drop),
-            Route::Departed(_) => {
-                self.shared().tally.dropped.fetch_add(1, Ordering::Relaxed);
-                return Ok(());
-            }
-            Route::Unknown => return Err(self.unknown()),
-        };
-        let (outgoing, _span) = self.encode(&args, false)?;
-        let request = Request { outgoing, express: self.express, reply: None, deadline: None };
-        match link.send(request) {
-            Ok(Admission::Accepted(_)) => Ok(()),
-            Ok(Admission::Waiting(id)) => self.accepted(&link, id).await,
-            Err(_) => {
-                self.shared().tally.dropped.fetch_add(1, Ordering::Relaxed);
-                Ok(())
-            }
+    pub(super) fn send(mut self) -> Step<Result<(), CallError>> {
+        match self.take_args().and_then(|args| Ok((self.known_route()?, args))) {
+            Ok((Some(route), args)) => self.send_by(route, args),
+            Ok((None, args)) => Step::Wait(Box::pin(async move {
+                let route = self.asked_route().await;
+                self.send_by(route, args).end().await
+            })),
+            Err(error) => Step::Done(Err(error)),
         }
+    }
+
+    fn send_by(self, route: Route, args: Encoded) -> Step<Result<(), CallError>> {
+        let link = match route {
+            Route::Link(link) => link,
+            Route::Own => return Step::Done(self.send_to_self(args, None).map(drop)),
+            Route::Departed(_) => return Step::Done(self.dropped()),
+            Route::Unknown => return Step::Done(Err(self.unknown())),
+        };
+        let (outgoing, span) = match self.encode(&args, false) {
+            Ok(encoded) => encoded,
+            Err(error) => return Step::Done(Err(error)),
+        };
+        match link.send(Request { outgoing, express: self.express, reply: None, deadline: None }) {
+            Ok(Admission::Accepted(_)) => Step::Done(Ok(())),
+            Ok(Admission::Waiting(id)) => Step::Wait(Box::pin(async move {
+                let _span = span;
+                self.accepted(&link, id).await
+            })),
+            Err(_) => Step::Done(self.dropped()),
+        }
+    }
+
+    /// A one-way message to someone who has left is no error.
+    fn dropped(&self) -> Result<(), CallError> {
+        self.shared().tally.dropped.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Waits until a message that waits for room has been accepted.
@@ -192,14 +225,28 @@ impl Draft {
     }
 
     /// Sends a request and gives what will be its reply.
-    pub(super) async fn call<R>(mut self) -> Result<Reply<R>, CallError> {
-        let args = self.take_args()?;
-        self.call_with(Cow::Owned(args)).await
+    pub(super) fn call<R: 'static>(mut self) -> Step<Result<Reply<R>, CallError>> {
+        match self.take_args().and_then(|args| Ok((self.known_route()?, args))) {
+            Ok((Some(route), args)) => Step::Done(self.call_by(route, Cow::Owned(args))),
+            Ok((None, args)) => Step::Wait(Box::pin(async move {
+                let route = self.asked_route().await;
+                self.call_by(route, Cow::Owned(args))
+            })),
+            Err(error) => Step::Done(Err(error)),
+        }
     }
 
     /// The same with arguments that others may send too.
     pub(super) async fn call_with<R>(self, args: Cow<'_, Encoded>) -> Result<Reply<R>, CallError> {
-        let peer = match self.route().await? {
+        let route = match self.known_route()? {
+            Some(route) => route,
+            None => self.asked_route().await,
+        };
+        self.call_by(route, args)
+    }
+
+    fn call_by<R>(self, route: Route, args: Cow<'_, Encoded>) -> Result<Reply<R>, CallError> {
+        let peer = match route {
             Route::Link(link) => return self.call_over(link, &args),
             Route::Own => self.shared().uid.clone(),
             Route::Departed(reason) => {
@@ -323,21 +370,16 @@ impl Draft {
         Ok(shared.directory().departed(&self.uid).map(Route::Departed))
     }
 
-    async fn route(&self) -> Result<Route, CallError> {
-        if let Some(route) = self.known_route()? {
-            return Ok(route);
-        }
-        if self.shared().clone().look_for(self.uid.clone()).await
-            && let Some(link) = self.shared().link_to(&self.uid)
-        {
-            return Ok(Route::Link(link));
-        }
-        Ok(Route::Unknown)
+    /// Where the message goes, by the monitor's word.
+    async fn asked_route(&self) -> Route {
+        let found = self.shared().clone().look_for(self.uid.to_string()).await;
+        let link = if found { self.shared().link_to(&self.uid) } else { None };
+        link.map_or(Route::Unknown, Route::Link)
     }
 
     fn unknown(&self) -> CallError {
         let similar = self.shared().directory().topology.similar(&self.uid);
-        CallError::UnknownPeer { uid: self.uid.clone(), similar }
+        CallError::UnknownPeer { uid: self.uid.to_string(), similar }
     }
 }
 
@@ -385,10 +427,10 @@ pub(super) fn send_unasked(shared: &Arc<Shared>, peer: &Uid, method: &str, args:
     let Some(link) = shared.link_to(peer) else { return };
     let draft = Draft {
         comms: shared.handle(),
-        uid: peer.to_string(),
+        uid: SmolStr::new(peer),
         sender: None,
         object: None,
-        method: method.to_owned(),
+        method: SmolStr::new(method),
         args: Ok(Encoded::default()),
         express: true,
         deadline: None,

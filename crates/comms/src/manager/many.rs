@@ -60,7 +60,7 @@ impl CommsManager {
     pub fn send_recv_all<R: DeserializeOwned>(
         &self,
         uids: impl IntoIterator<Item = impl Borrow<Uid>>,
-        method: impl Into<String>,
+        method: impl AsRef<str>,
         args: impl IntoArgs,
     ) -> Result<SendRecvAll<R>, EncodeError> {
         self.send_recv(self.uid(), method, args).to_all(uids)

@@ -51,7 +51,7 @@ pub use protocol::Protocol;
 pub use receive::Listening;
 pub use registered::ReplyId;
 pub use reply::Reply;
-pub use send::{SendMessage, SendRecv};
+pub use send::{Calling, SendMessage, SendRecv, Sending};
 pub use wait::{Beat, WaitFor};
 
 use self::membership::{Directory, Input};

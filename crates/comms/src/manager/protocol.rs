@@ -137,10 +137,10 @@ impl Protocol {
     pub fn call<R: DeserializeOwned>(
         &self,
         sender: &Uid,
-        method: impl Into<String>,
+        method: impl AsRef<str>,
         args: impl IntoArgs,
     ) -> SendRecv<R> {
-        SendRecv::from_draft(self.draft(sender, method.into(), args))
+        SendRecv::from_draft(self.draft(sender, method.as_ref(), args))
     }
 
     /// Runs a method of this runtime as if `sender` had called it one way: what goes wrong is sent to `sender`.
@@ -150,8 +150,8 @@ impl Protocol {
     ///
     /// # Cancel safety
     /// The method is run once this has been polled.
-    pub fn call_safe(&self, sender: &Uid, method: impl Into<String>, args: impl IntoArgs) -> SendMessage {
-        SendMessage::from_draft(self.draft(sender, method.into(), args))
+    pub fn call_safe(&self, sender: &Uid, method: impl AsRef<str>, args: impl IntoArgs) -> SendMessage {
+        SendMessage::from_draft(self.draft(sender, method.as_ref(), args))
     }
 
     /// Handles a message that [`recv`](CommsManager::recv) gave, as the listening loop does. Its handler is told that
@@ -185,7 +185,7 @@ impl Protocol {
         None
     }
 
-    fn draft(&self, sender: &Uid, method: String, args: impl IntoArgs) -> Draft {
+    fn draft(&self, sender: &Uid, method: &str, args: impl IntoArgs) -> Draft {
         Draft::new(&self.0, self.0.uid(), method, args).from(sender)
     }
 

@@ -38,8 +38,8 @@ struct OfObject {
 }
 
 /// Whether a method is a question that the library itself answers.
-pub(super) fn is_question(method: &str) -> bool {
-    method.starts_with(PREFIX)
+pub(super) fn is_question(method: &[u8]) -> bool {
+    method.starts_with(PREFIX.as_bytes())
 }
 
 impl CommsManager {
@@ -112,7 +112,7 @@ impl Shared {
     pub(super) fn answer(self: &Arc<Self>, message: Message) {
         message.origin.consumed(message.cost());
         let shared = self.clone();
-        if message.envelope().method == METHODS {
+        if message.method_name() == METHODS {
             self.handlers.spawn_on(async move { shared.answer_here(message) }, &self.executor);
         } else {
             self.tasks.spawn_on(async move { shared.answer_here(message) }, &self.io);
@@ -120,7 +120,7 @@ impl Shared {
     }
 
     fn answer_here(&self, message: Message) {
-        let (method, id, delimited) = (message.method(), message.envelope().id, message.delimited());
+        let (method, id, delimited) = (message.method(), message.facts().id, message.delimited());
         let (origin, wants_reply) = (message.origin.clone(), message.wants_reply());
         let answer = catch_unwind(AssertUnwindSafe(|| self.answer_to(&method, message)));
         if !wants_reply {

@@ -44,9 +44,9 @@ impl Intake {
         if state.listening {
             return Some(message);
         }
-        if message.envelope().express && state.kept.len() >= HELD {
+        if message.facts().express && state.kept.len() >= HELD {
             drop(state);
-            refuse(shared, &message);
+            refuse(shared, message);
             return None;
         }
         state.kept.push_back(message);
@@ -159,23 +159,20 @@ impl Shared {
     /// A message has come over a link.
     pub(crate) fn receive(self: &Arc<Self>, link: &Arc<Link>, incoming: Incoming<Buffer>, session: Session) {
         let message = crate::message::arrival(link, incoming, session);
-        let envelope = message.envelope();
-        // The methods of objects have whatever names they like.
-        if envelope.command.is_none() && membership::is_protocol(envelope.method) {
-            message.origin.consumed(message.cost());
-            self.inform(Input::Protocol { link: link.clone(), message });
-        } else if envelope.command.is_none() && questions::is_question(envelope.method) {
-            self.answer(message);
-        } else {
-            link.inbox.receive(self, message);
+        match message.own_method() {
+            Some(method) if membership::is_protocol(method) => {
+                message.origin.consumed(message.cost());
+                self.inform(Input::Protocol { link: link.clone(), message });
+            }
+            Some(method) if questions::is_question(method) => self.answer(message),
+            _ => link.inbox.receive(self, message),
         }
     }
 
     pub(super) fn send_to_self(self: &Arc<Self>, message: Message) {
-        let envelope = message.envelope();
-        if envelope.command.is_none() && questions::is_question(envelope.method) {
-            return self.answer(message);
+        match message.own_method() {
+            Some(method) if questions::is_question(method) => self.answer(message),
+            _ => self.own.receive(self, message),
         }
-        self.own.receive(self, message);
     }
 }

@@ -118,7 +118,7 @@ impl Protocol {
         let reply = Reply {
             waiting,
             peer,
-            method,
+            method: method.into(),
             shared: shared.clone(),
             deadline: None,
             _span: Span::none(),

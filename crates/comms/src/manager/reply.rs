@@ -11,6 +11,7 @@ use mosaic_proto::Uid;
 use mosaic_proto::link::{Execution, Outcome};
 use mosaic_proto::wire::{Incoming, Kind};
 use serde::de::DeserializeOwned;
+use smol_str::SmolStr;
 use tokio::sync::oneshot;
 use tokio_util::sync::DropGuard;
 use tracing::Span;
@@ -46,7 +47,7 @@ use crate::pool::{Buffer, Received};
 pub struct Reply<R> {
     pub(super) waiting: Waiting,
     pub(super) peer: Uid,
-    pub(super) method: String,
+    pub(super) method: SmolStr,
     pub(super) shared: Arc<Shared>,
     pub(super) deadline: Option<Duration>,
     /// Ends with this.
@@ -164,10 +165,10 @@ impl<R> Reply<R> {
 
     fn open_reply(&self, mut incoming: Incoming<Buffer>) -> Result<Undecoded, CallError> {
         let buffers = incoming.take_buffers().into_iter().map(Received::Pooled).collect();
-        if incoming.envelope().kind == Kind::Error {
+        if incoming.facts().kind == Kind::Error {
             return Err(self.remote(decode_error(incoming.body())));
         }
-        Ok(Undecoded { body: incoming.into_head().take_body(), buffers })
+        Ok(Undecoded { body: incoming.into_body(), buffers })
     }
 
     fn conclude_own(&self, reply: Option<OwnReply>) -> Result<Undecoded, CallError> {
@@ -199,7 +200,7 @@ impl<R: DeserializeOwned> Reply<R> {
     fn decode(&self, undecoded: Undecoded) -> Result<R, CallError> {
         decode_value(&undecoded.body, undecoded.buffers).map_err(|cause| CallError::Decode {
             peer: self.peer.clone(),
-            method: self.method.clone(),
+            method: self.method.to_string(),
             cause,
         })
     }

@@ -1,21 +1,21 @@
 //! What goes out: one-way messages, calls, and how each of them ends. Every way of sending comes through here.
 
+use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use tokio::runtime::Handle;
 
 use super::CommsManager;
-use super::draft::Draft;
+use super::draft::{Draft, Step};
 use super::reply::Reply;
 use crate::decode::Undecoded;
 use crate::error::{CallError, TrySendError};
 use crate::kwargs::IntoArgs;
-
-type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A one-way message. Awaiting it sends it: done when the link has accepted it.
 #[must_use = "nothing is sent until it is awaited"]
@@ -39,8 +39,8 @@ impl CommsManager {
     ///
     /// # Cancel safety
     /// If it is dropped while it waits for room, the message is not sent.
-    pub fn send(&self, uid: impl AsRef<str>, method: impl Into<String>, args: impl IntoArgs) -> SendMessage {
-        SendMessage(Draft::new(self, uid.as_ref(), method.into(), args))
+    pub fn send(&self, uid: impl AsRef<str>, method: impl AsRef<str>, args: impl IntoArgs) -> SendMessage {
+        SendMessage(Draft::new(self, uid.as_ref(), method.as_ref(), args))
     }
 
     /// Calls a method and waits for its result, decoded to `R`.
@@ -53,10 +53,10 @@ impl CommsManager {
     pub fn send_recv<R: DeserializeOwned>(
         &self,
         uid: impl AsRef<str>,
-        method: impl Into<String>,
+        method: impl AsRef<str>,
         args: impl IntoArgs,
     ) -> SendRecv<R> {
-        SendRecv::from_draft(Draft::new(self, uid.as_ref(), method.into(), args))
+        SendRecv::from_draft(Draft::new(self, uid.as_ref(), method.as_ref(), args))
     }
 
     /// Sends a message one way if there is room for it now, and hands it back if not.
@@ -66,10 +66,10 @@ impl CommsManager {
     pub fn try_send(
         &self,
         uid: impl AsRef<str>,
-        method: impl Into<String>,
+        method: impl AsRef<str>,
         args: impl IntoArgs,
     ) -> Result<(), TrySendError> {
-        Draft::new(self, uid.as_ref(), method.into(), args).try_send()
+        Draft::new(self, uid.as_ref(), method.as_ref(), args).try_send()
     }
 }
 
@@ -87,17 +87,101 @@ impl SendMessage {
     ///
     /// # Cancel safety
     /// If it is dropped before it gives the reply, the call is cancelled.
-    pub async fn reply<R: DeserializeOwned>(self) -> Result<Reply<R>, CallError> {
-        self.0.call().await
+    pub async fn reply<R: DeserializeOwned + 'static>(self) -> Result<Reply<R>, CallError> {
+        self.0.call().end().await
     }
 }
 
 impl IntoFuture for SendMessage {
     type Output = Result<(), CallError>;
-    type IntoFuture = BoxFuture<Self::Output>;
+    type IntoFuture = Sending;
 
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.0.send())
+    fn into_future(self) -> Sending {
+        Sending(Stage::Draft(self.0))
+    }
+}
+
+/// A one-way message on its way: what awaiting a [`SendMessage`] is.
+///
+/// # Cancel safety
+/// As [`CommsManager::send`].
+#[must_use = "nothing is sent until it is awaited"]
+pub struct Sending(Stage<Result<(), CallError>>);
+
+/// A call on its way: what awaiting a [`SendRecv`] is.
+///
+/// # Cancel safety
+/// As [`CommsManager::send_recv`].
+#[must_use = "nothing is sent until it is awaited"]
+pub struct Calling<R> {
+    request: Stage<Result<Reply<R>, CallError>>,
+    reply: Option<Reply<R>>,
+}
+
+/// How far a request has come.
+enum Stage<T> {
+    Draft(Draft),
+    /// It waits: for room, or for the monitor to say where its peer is.
+    Waits(Pin<Box<dyn Future<Output = T> + Send>>),
+    Sent,
+}
+
+impl<T> Stage<T> {
+    fn poll(&mut self, context: &mut Context<'_>, start: impl FnOnce(Draft) -> Step<T>) -> Poll<T> {
+        let mut step = match std::mem::replace(self, Stage::Sent) {
+            Stage::Draft(draft) => start(draft),
+            Stage::Waits(future) => Step::Wait(future),
+            Stage::Sent => panic!("a request was polled after it had ended"),
+        };
+        if let Step::Wait(future) = &mut step
+            && let Poll::Ready(value) = future.as_mut().poll(context)
+        {
+            step = Step::Done(value);
+        }
+        match step {
+            Step::Done(value) => Poll::Ready(value),
+            Step::Wait(future) => {
+                *self = Stage::Waits(future);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Future for Sending {
+    type Output = Result<(), CallError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll(context, Draft::send)
+    }
+}
+
+impl<R> Unpin for Calling<R> {}
+
+impl<R: DeserializeOwned + 'static> Future for Calling<R> {
+    type Output = Result<R, CallError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.reply.is_none() {
+            let reply = ready!(self.request.poll(context, Draft::call))?;
+            self.reply = Some(reply);
+        }
+        match &mut self.reply {
+            Some(reply) => Pin::new(reply).poll(context),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl fmt::Debug for Sending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sending")
+    }
+}
+
+impl<R> fmt::Debug for Calling<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Calling")
     }
 }
 
@@ -124,7 +208,7 @@ impl<R> SendRecv<R> {
     /// # Cancel safety
     /// If it is dropped, the call is cancelled at the peer.
     pub async fn undecoded(self) -> Result<Undecoded, CallError> {
-        self.draft.call::<R>().await?.undecoded().await
+        self.draft.call::<()>().end().await?.undecoded().await
     }
 
     /// The same one way: whatever the method returns is dropped where it was made.
@@ -147,11 +231,10 @@ impl<R> SendRecv<R> {
 
 impl<R: DeserializeOwned + 'static> IntoFuture for SendRecv<R> {
     type Output = Result<R, CallError>;
-    type IntoFuture = BoxFuture<Self::Output>;
+    type IntoFuture = Calling<R>;
 
-    fn into_future(self) -> Self::IntoFuture {
-        let call = self.draft.call::<R>();
-        Box::pin(async move { call.await?.await })
+    fn into_future(self) -> Calling<R> {
+        Calling { request: Stage::Draft(self.draft), reply: None }
     }
 }
 

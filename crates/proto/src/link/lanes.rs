@@ -238,11 +238,12 @@ impl<T> LaneState<T> {
                 entry.outgoing.stamp(deadline - now);
             }
             let before = out.len();
-            for piece in entry.outgoing.pieces() {
-                match piece {
+            match entry.outgoing.small() {
+                Some(bytes) => out.copy(bytes),
+                None => entry.outgoing.pieces().for_each(|piece| match piece {
                     Piece::Copy(bytes) => out.copy(bytes),
                     Piece::Refer(bytes) => out.refer(bytes),
-                }
+                }),
             }
             connection.polled += (out.len() - before) as u64;
             entry.end = Some(connection.polled);

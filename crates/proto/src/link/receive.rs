@@ -13,7 +13,7 @@ use crate::limits::{
 };
 use crate::wire::Kind;
 use crate::wire::{Class, Command, Lane, Refusal};
-use crate::wire::{Incoming, Item};
+use crate::wire::{Facts, Incoming, Item};
 
 /// What a peer did against the rules of the conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -122,8 +122,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         incoming: Incoming<B>,
     ) -> Result<(), Violation> {
         let cost = incoming.cost();
-        let envelope = incoming.envelope();
-        let (kind, id, express) = (envelope.kind, envelope.id, envelope.express);
+        let Facts { kind, id, express, .. } = incoming.facts();
         let credited = kind.class() == Class::Replies || !express || lane == Lane::Data;
         if credited {
             self.receive_within_window(kind.class(), cost)?;

@@ -3,11 +3,11 @@
 
 use std::fmt;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use crate::limits::MESSAGE_OVERHEAD;
 use crate::wire::decoded::Decoded;
-use crate::wire::{Envelope, WireError};
+use crate::wire::{Envelope, Facts, Target, WireError};
 
 /// Where the memory of large frames and of buffers comes from.
 pub trait Buffers {
@@ -53,9 +53,34 @@ impl<B: AsRef<[u8]>> Incoming<B> {
         Ok(Incoming(Box::new(content)))
     }
 
-    /// What the message is.
+    /// What the message is, with all its texts. What one of them or none is needed for asks for that.
     pub fn envelope(&self) -> Envelope<'_> {
         decoded(&self.0.decoded).envelope(&self.0.head)
+    }
+
+    /// What the envelope says but for its texts.
+    pub fn facts(&self) -> Facts {
+        decoded(&self.0.decoded).facts
+    }
+
+    /// The method that is called.
+    pub fn method(&self) -> &str {
+        decoded(&self.0.decoded).method(&self.0.head)
+    }
+
+    /// The bytes of the method's name: quicker to compare.
+    pub fn method_bytes(&self) -> &[u8] {
+        decoded(&self.0.decoded).method_bytes(&self.0.head)
+    }
+
+    /// The object that is called, if it is not the runtime itself.
+    pub fn command(&self) -> Option<Target<'_>> {
+        decoded(&self.0.decoded).command(&self.0.head)
+    }
+
+    /// The trace context that it carries.
+    pub fn trace(&self) -> Option<&str> {
+        decoded(&self.0.decoded).trace(&self.0.head)
     }
 
     /// The body, empty if there is none.
@@ -76,12 +101,6 @@ impl<B: AsRef<[u8]>> Incoming<B> {
         std::mem::take(&mut self.0.buffers)
     }
 
-    /// Takes the message apart without a copy.
-    pub fn into_head(self) -> Head<B> {
-        let Content { head, envelope_end, decoded, large_body, .. } = *self.0;
-        Head { bytes: head.into(), envelope_end, decoded, large_body }
-    }
-
     /// What the message costs of its window. It does not change when buffers are taken out.
     pub fn cost(&self) -> u64 {
         self.0.cost
@@ -93,25 +112,17 @@ impl<B: AsRef<[u8]>> Incoming<B> {
     }
 }
 
-/// The envelope and the body of a message that was taken apart.
-pub struct Head<B> {
-    bytes: Bytes,
-    envelope_end: usize,
-    decoded: Option<Decoded>,
-    large_body: Option<B>,
-}
-
-impl<B: AsRef<[u8]> + Send + 'static> Head<B> {
-    /// What the message is.
-    pub fn envelope(&self) -> Envelope<'_> {
-        decoded(&self.decoded).envelope(&self.bytes)
-    }
-
-    /// The body, without a copy.
-    pub fn take_body(&mut self) -> Bytes {
-        match self.large_body.take() {
+impl<B: AsRef<[u8]> + Send + 'static> Incoming<B> {
+    /// The body alone, without a copy.
+    pub fn into_body(self) -> Bytes {
+        let Content { head, envelope_end, large_body, .. } = *self.0;
+        match large_body {
             Some(body) => Bytes::from_owner(body),
-            None => self.bytes.slice(self.envelope_end..),
+            None => {
+                let mut bytes = Bytes::from(head);
+                bytes.advance(envelope_end);
+                bytes
+            }
         }
     }
 }

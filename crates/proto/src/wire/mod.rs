@@ -16,11 +16,12 @@ mod refusal;
 pub mod value;
 
 pub use command::{Ack, Beat, Class, Command, Lane};
+pub use decoded::Facts;
 pub use envelope::{Codec, Envelope, Kind, Target, stamp_remaining};
 pub use error::WireError;
 pub use frame::FrameHeader;
 pub use greeting::{GREETING_LEN, check_greeting, greeting};
-pub use incoming::{Buffers, Head, Incoming};
+pub use incoming::{Buffers, Incoming};
 pub use outgoing::{Body, Outgoing, Piece};
 pub use ready::{MosaicReady, Ready, VERSION};
 pub use receiver::{Item, Receiver};

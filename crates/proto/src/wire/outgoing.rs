@@ -147,6 +147,11 @@ impl Outgoing {
         self.express
     }
 
+    /// All of the message's bytes, if none of its frames is large.
+    pub fn small(&self) -> Option<&[u8]> {
+        self.large.is_empty().then_some(&self.head)
+    }
+
     /// The message's bytes in the order of the wire. No piece is empty.
     pub fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
         let starts = std::iter::once(0).chain(self.large.iter().map(|(at, _)| *at));

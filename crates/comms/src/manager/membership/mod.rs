@@ -57,8 +57,9 @@ const DEPARTED: usize = 4096;
 const WHO_WITHIN: Duration = Duration::from_secs(1);
 
 /// Whether a method is the protocol's own: it goes to membership, not to the runtime.
-pub(super) fn is_protocol(method: &str) -> bool {
-    matches!(method, "hand" | "shake" | "news" | "connect" | "disconnect" | "who" | RAISE_EXCEPTION)
+pub(super) fn is_protocol(method: &[u8]) -> bool {
+    matches!(method, b"hand" | b"shake" | b"news" | b"connect" | b"disconnect" | b"who")
+        || method == RAISE_EXCEPTION.as_bytes()
 }
 
 /// What membership is told.
@@ -289,7 +290,7 @@ impl Registrar {
 
     fn take_message(&mut self, link: &Arc<Link>, message: Message) {
         let method = message.method();
-        let (id, origin, delimited) = (message.envelope().id, message.origin.clone(), message.delimited());
+        let (id, origin, delimited) = (message.facts().id, message.origin.clone(), message.delimited());
         let wants_reply = message.wants_reply();
         let outcome = self.take_call(link, &method, message);
         if let Err(error) = &outcome {
