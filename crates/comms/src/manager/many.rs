@@ -1,7 +1,7 @@
 //! One call to many: encoded once, the results as they come.
 
 use std::borrow::{Borrow, Cow};
-use std::marker::PhantomData;
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -27,8 +27,9 @@ pub struct SendRecvAll<R> {
     drafts: Vec<(Uid, Draft)>,
     args: Arc<Encoded>,
     calls: FuturesUnordered<BoxFuture<'static, (Uid, Result<R, CallError>)>>,
+    /// The ends of those that failed as they were sent.
+    ends: VecDeque<(Uid, Result<R, CallError>)>,
     comms: CommsManager,
-    result: PhantomData<fn() -> R>,
 }
 
 impl CommsManager {
@@ -85,7 +86,7 @@ impl<R: DeserializeOwned> SendRecv<R> {
         let to = |uid: &Uid| (uid.clone(), draft.likewise(uid));
         let drafts = uids.into_iter().map(|uid| to(uid.borrow())).collect();
         let calls = FuturesUnordered::new();
-        Ok(SendRecvAll { drafts, args, calls, comms: draft.comms, result: PhantomData })
+        Ok(SendRecvAll { drafts, args, calls, ends: VecDeque::new(), comms: draft.comms })
     }
 }
 
@@ -119,15 +120,23 @@ impl<R: DeserializeOwned + 'static> Stream for SendRecvAll<R> {
     type Item = (Uid, Result<R, CallError>);
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        // All requests are on their way before the first end is given, also where one fails at once.
         for (uid, draft) in std::mem::take(&mut self.drafts) {
             let args = self.args.clone();
-            self.calls.push(Box::pin(async move { (uid, call(draft, args).await) }));
+            let mut call: Pin<Box<_>> = Box::pin(async move { (uid, call(draft, args).await) });
+            match call.as_mut().poll(context) {
+                Poll::Ready(end) => self.ends.push_back(end),
+                Poll::Pending => self.calls.push(call),
+            }
         }
-        self.calls.poll_next_unpin(context)
+        match self.ends.pop_front() {
+            Some(end) => Poll::Ready(Some(end)),
+            None => self.calls.poll_next_unpin(context),
+        }
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.drafts.len() + self.calls.len();
+        let left = self.drafts.len() + self.ends.len() + self.calls.len();
         (left, Some(left))
     }
 }
