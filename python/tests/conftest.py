@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -24,6 +25,20 @@ WITHIN = 60
 def credential(tmp_path_factory: pytest.TempPathFactory) -> None:
     """All runtimes of the tests belong to one job, which no home folder knows."""
     os.environ.setdefault("MOSAIC_KEY_FILE", str(tmp_path_factory.mktemp("job") / "job.key"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def sockets() -> Iterator[None]:
+    """What killed processes had bound goes when all is over: of those that nobody knew, nobody else removes it."""
+    yield
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    folder = Path(runtime, "mosaic") if runtime else Path(f"/tmp/mosaic-{os.geteuid()}")
+    for path in folder.glob("*.sock"):
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(str(path))
+            except ConnectionRefusedError:
+                path.unlink(missing_ok=True)
 
 
 def run(test: Coroutine[Any, Any, Any]) -> Any:

@@ -67,6 +67,8 @@ impl Package {
     pub(crate) fn test(&self, filters: &[String]) -> Command {
         let mut command = self.python(&["-m", "pytest", "python/tests", "-p", "no:cacheprovider"]);
         command.args(["--config-file", "python/pyproject.toml", "--rootdir", "python"]);
+        // What pytest keeps of the last run to look at; the tests' own files are looked for elsewhere.
+        command.arg("--basetemp").arg(self.folder.with_file_name("python-temporary"));
         if !filters.is_empty() {
             command.arg("-k").arg(filters.join(" or "));
         }

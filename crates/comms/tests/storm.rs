@@ -4,6 +4,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
 
+use std::io::ErrorKind;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -116,6 +119,21 @@ fn who_leaves_and_who_dies_in_a_storm_is_missed_by_nobody() {
         network.stop().await;
         monitor.stop().await;
     });
+    sweep();
+}
+
+/// Removes what the killed process had bound: of the runtimes that nobody knew yet, nobody else does.
+fn sweep() {
+    let folder = match std::env::var_os("XDG_RUNTIME_DIR") {
+        Some(folder) if !folder.is_empty() => Path::new(&folder).join("mosaic"),
+        _ => format!("/tmp/mosaic-{}", rustix::process::geteuid().as_raw()).into(),
+    };
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if UnixStream::connect(&path).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused) {
+            std::fs::remove_file(&path).unwrap();
+        }
+    }
 }
 
 /// The runtimes of a worker process.

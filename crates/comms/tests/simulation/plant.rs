@@ -60,7 +60,8 @@ impl Plant {
 
     /// After three seconds, a session that is always the same, every other millisecond.
     pub(crate) fn change_session(self, now: Moment, session: Option<Session>) -> Option<Session> {
-        let back = self == Plant::OldSession && now > Duration::from_secs(3) && now.as_millis().is_multiple_of(2);
+        let back =
+            self == Plant::OldSession && now > Duration::from_secs(3) && now.as_millis().is_multiple_of(2);
         if back { Some(Session(1)) } else { session }
     }
 
