@@ -90,6 +90,29 @@ fn a_monitor_that_dies_and_returns_is_announced_once_each_and_everybody_works_on
 }
 
 #[test]
+fn a_monitor_that_has_dialled_while_it_stopped_is_still_looked_for() {
+    simulate(|| async {
+        let network = Context::simulated(13);
+        let beside = || Config::default().context(network.simulated_beside(1 << 30));
+        let monitor = start("monitor", &beside()).await;
+        let (address, port) = (monitor.address(), monitor.port());
+        let near = start("near", &beside().monitor(&*address, port)).await;
+        let far = start("far", &beside().monitor(&*address, port)).await;
+        // It stops once both have taken leave. The one that has done so at once is dialled again meanwhile.
+        far.context().set_slowness(Duration::from_millis(300));
+        monitor.stop().await;
+        let returned = start("monitor", &beside().port(port)).await;
+        for uid in ["near", "far"] {
+            timeout(MINUTE, returned.wait_for(uid)).await.unwrap().unwrap();
+            add(&returned, uid).await;
+        }
+        for comms in [near, far, returned] {
+            comms.stop().await;
+        }
+    });
+}
+
+#[test]
 fn a_receiver_that_takes_nothing_for_thirty_seconds_is_no_death() {
     simulate(|| async {
         let context = Context::simulated(12);

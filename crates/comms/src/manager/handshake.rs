@@ -130,7 +130,7 @@ impl Shared {
     }
 
     /// Waits until `done`, woken by the link and by membership.
-    async fn wait_on_link(
+    pub(super) async fn wait_on_link(
         &self,
         link: &Arc<Link>,
         deadline: Instant,
@@ -152,6 +152,7 @@ impl Shared {
             }
             let woken = async {
                 tokio::select! {
+                    biased;
                     () = link_changed => {}
                     () = changed => {}
                 }

@@ -7,6 +7,7 @@ use mosaic_proto::{Reason, Uid};
 use tokio::time::{Instant, sleep};
 
 use super::{Phase, Shared};
+use crate::link::Link;
 
 /// How long a dial waits that has been answered, and not by the monitor, or by one that can't be talked to.
 const SEEK_AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -33,7 +34,7 @@ impl Shared {
         let mut phase = self.phase.subscribe();
         let dialling = async {
             // What follows on the new session is membership's: it introduces us again.
-            while self.bring_up(&self.link_from(&monitor, None), self.patience()).await.is_err() {
+            while !self.finds(&monitor).await {
                 sleep(SEEK_AGAIN_AFTER).await;
             }
         };
@@ -46,7 +47,19 @@ impl Shared {
         self.sought.lock().take();
     }
 
-    fn patience(&self) -> Instant {
-        Instant::now() + self.config.handshake_within
+    /// Dials the monitor once, and waits until membership has let in whoever answers. One that stops may dial us and is
+    /// refused, as is every life that has ended: the next one is still to be found.
+    async fn finds(self: &Arc<Self>, monitor: &Uid) -> bool {
+        let link = self.link_from(monitor, None);
+        let deadline = Instant::now() + self.config.handshake_within;
+        let judged = |link: &Link| self.knows(link) || !link.look(|machine| machine.is_up());
+        self.bring_up(&link, deadline).await.is_ok()
+            && self.wait_on_link(&link, deadline, judged).await.is_ok()
+            && self.knows(&link)
+    }
+
+    /// Whether the life that this link is with is in the topology.
+    fn knows(&self, link: &Link) -> bool {
+        link.peer_instance().is_some_and(|instance| self.directory().topology.holds(&link.peer, instance))
     }
 }
