@@ -117,6 +117,7 @@ impl CommsManager {
                 return Err(RecvError::Stopped);
             }
             tokio::select! {
+                biased;
                 () = intake.arrived.notified() => {}
                 // The sender lives as long as we do.
                 _ = phase.changed() => {}

@@ -3,7 +3,7 @@
 //! The futures of calls are the links', and not here. One of these ends by its reply, by the end of whoever is to give
 //! it, by the stop of the manager, or by being dropped; a reply that finds none is dropped and counted.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,7 +22,7 @@ use crate::runtime::encoded;
 use tracing::Span;
 
 /// By which a registered reply finds its future. It may travel as an argument.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ReplyId(u64);
 
@@ -35,7 +35,7 @@ pub(super) enum Ending {
 
 /// The futures that wait, with whoever is to give the reply.
 #[derive(Debug, Default)]
-pub(super) struct Registered(Mutex<HashMap<ReplyId, (Uid, oneshot::Sender<Ending>)>>);
+pub(super) struct Registered(Mutex<BTreeMap<ReplyId, (Uid, oneshot::Sender<Ending>)>>);
 
 /// Takes a future out when it is dropped.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl Drop for Registration {
 impl Registered {
     /// `uid` is gone, so that it replies no more.
     pub(super) fn end(&self, uid: &Uid, reason: &Reason) {
-        for (_, (_, waiting)) in self.0.lock().extract_if(|_, (from, _)| from == uid) {
+        for (_, (_, waiting)) in self.0.lock().extract_if(.., |_, (from, _)| from == uid) {
             // Nobody may wait any more: the future was dropped in this very moment.
             let _ = waiting.send(Ending::Disconnected(reason.clone()));
         }

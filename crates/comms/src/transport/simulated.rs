@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use super::memory::{self, Memory, MemoryListener, Registry};
 use super::{AnyStream, Stream, read_some, write_all};
@@ -36,7 +36,9 @@ pub(crate) struct Node {
 #[derive(Debug)]
 struct Network {
     state: Mutex<State>,
-    conditions: watch::Sender<Conditions>,
+    conditions: Mutex<Conditions>,
+    /// Wakes in the order of waiting, so that a course follows from its seed; a `watch` wakes in a random one.
+    changed: Notify,
 }
 
 #[derive(Debug)]
@@ -101,7 +103,7 @@ impl Node {
             carried: BTreeMap::new(),
         };
         let network =
-            Network { state: Mutex::new(state), conditions: watch::Sender::new(Conditions::default()) };
+            Network { state: Mutex::new(state), conditions: Mutex::default(), changed: Notify::new() };
         Node { network: Arc::new(network), process: Process(0) }
     }
 
@@ -154,7 +156,8 @@ impl Node {
     }
 
     fn change(&self, change: impl FnOnce(&mut Conditions)) {
-        self.network.conditions.send_modify(change);
+        change(&mut self.network.conditions.lock());
+        self.network.changed.notify_waiters();
     }
 
     pub(crate) fn set_delay(&self, delay: Delay) {
@@ -228,18 +231,28 @@ impl Network {
     }
 
     fn is_killed(&self, process: Process) -> bool {
-        self.conditions.borrow().killed.contains(&process)
+        self.conditions.lock().killed.contains(&process)
     }
 
-    /// Waits until what is sent arrives. The sender of the conditions lives as long as we do.
+    async fn wait_until(&self, fit: impl Fn(&Conditions) -> bool) {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if fit(&self.conditions.lock()) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Waits until what is sent arrives.
     async fn delivers(&self, from: Process, to: Process) {
-        let _ = self.conditions.subscribe().wait_for(|conditions| conditions.delivers(from, to)).await;
+        self.wait_until(|conditions| conditions.delivers(from, to)).await;
     }
 
     /// Waits until both ways are open, as a connection needs them to be.
     async fn opened(&self, one: Process, other: Process) {
-        let open = |c: &Conditions| c.delivers(one, other) && c.delivers(other, one);
-        let _ = self.conditions.subscribe().wait_for(open).await;
+        self.wait_until(|c| c.delivers(one, other) && c.delivers(other, one)).await;
     }
 
     async fn carry(self: Arc<Self>, way: Way, from: Arc<Memory>, to: Arc<Memory>) {
@@ -266,7 +279,7 @@ impl Network {
 
     fn draw_delay(&self, way: Way) -> Duration {
         let slowness = {
-            let conditions = self.conditions.borrow();
+            let conditions = self.conditions.lock();
             conditions.slowness(way.from) + conditions.slowness(way.to)
         };
         let mut state = self.state.lock();

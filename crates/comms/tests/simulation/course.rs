@@ -30,6 +30,8 @@ pub(crate) struct Outcome {
 
 /// Runs the course of this seed.
 pub(crate) fn run(seed: u64, plant: Plant) -> Outcome {
+    // What a trace is named.
+    fastrand::seed(seed);
     let executor =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     executor.block_on(async {
