@@ -9,7 +9,7 @@ use tokio::time::advance;
 use crate::course::bring_in;
 use crate::plant::Plant;
 use crate::record::End;
-use crate::world::{UIDS, World, pause};
+use crate::world::{Process, UIDS, World, pause};
 
 /// When the last fault begins.
 pub(crate) const FAULTS_UNTIL: Duration = Duration::from_secs(42);
@@ -56,8 +56,8 @@ fn cut(world: &World, mut random: Rng) {
         world.note(|record| UIDS.iter().for_each(|uid| record.disturb(uid)));
     } else {
         world.log(|| format!("cut {one} from {other}"));
-        if let Some([one, other]) = world.contexts([one, other]) {
-            one.cut_between(&other);
+        if let Some([one, other]) = world.processes([one, other]) {
+            one.context.cut_between(&other.context);
         }
         world.note(|record| [one, other].iter().for_each(|uid| record.disturb(uid)));
     }
@@ -97,30 +97,32 @@ fn pairs_of(uid: &'static str) -> Vec<[&'static str; 2]> {
 
 async fn hold_between(world: &World, pairs: &[[&'static str; 2]], both: bool, milliseconds: u64) {
     world.log(|| format!("hold {pairs:?} for {milliseconds} ms, both ways: {both}"));
-    pairs.iter().for_each(|pair| world.note(|record| record.hold(*pair)));
     // Those who are held up now: one of them may be another process when it is over.
-    let held: Vec<_> = pairs.iter().filter_map(|pair| world.contexts(*pair)).collect();
+    let held: Vec<_> = pairs.iter().filter_map(|pair| world.processes(*pair)).collect();
     for [one, other] in &held {
-        one.hold_to(other);
+        world.note(|record| record.hold([one.life, other.life]));
+        one.context.hold_to(&other.context);
         if both {
-            other.hold_to(one);
+            other.context.hold_to(&one.context);
         }
     }
     pause(Duration::from_millis(milliseconds)).await;
     world.log(|| format!("deliver {pairs:?}"));
     for [one, other] in &held {
-        one.deliver_to(other);
-        other.deliver_to(one);
+        one.context.deliver_to(&other.context);
+        other.context.deliver_to(&one.context);
     }
     world.hold_vanished();
-    pairs.iter().for_each(|pair| world.note(|record| record.deliver(*pair)));
+    for [one, other] in &held {
+        world.note(|record| record.deliver([one.life, other.life]));
+    }
 }
 
 async fn slow_down(world: &World, mut random: Rng) {
     let uid = UIDS[random.usize(0..UIDS.len())];
     let slowness = Duration::from_millis(random.u64(1..100));
     world.log(|| format!("{uid} is slow by {slowness:?}"));
-    let Some([context, _]) = world.contexts([uid, uid]) else { return };
+    let Some([Process { context, .. }, _]) = world.processes([uid, uid]) else { return };
     context.set_slowness(slowness);
     pause(Duration::from_millis(random.u64(100..5000))).await;
     context.set_slowness(Duration::ZERO);

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use mosaic_comms::{CommsManager, Context, Event, Execution, Inspection, Session};
+use mosaic_comms::{Event, Execution, Inspection, Session};
 
-use crate::record::Moment;
+use crate::record::{End, Moment};
 
 /// What is wrong in a course.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(crate) enum Plant {
     Slander,
     /// Nothing is delivered for a while, and that is not noted.
     SecretHold,
-    /// Who is killed keeps its connections.
+    /// Who is killed vanishes instead: its connections stay, and whoever dials it waits.
     Undead,
     /// A call that has started says that it has not run.
     NotRun,
@@ -81,13 +81,9 @@ impl Plant {
         if self == Plant::BeyondTheBudget { 1 } else { budget }
     }
 
-    pub(crate) fn kill(self, context: &Context, comms: &CommsManager) {
-        if self == Plant::Undead {
-            // Its last handle is never dropped.
-            std::mem::forget(comms.clone());
-        } else {
-            context.kill();
-        }
+    /// What becomes of who ends like this.
+    pub(crate) fn change_end(self, end: End) -> End {
+        if self == Plant::Undead { End::Vanished } else { end }
     }
 
     pub(crate) fn tells_twice(self, event: &Event) -> bool {

@@ -68,6 +68,7 @@ pub(crate) struct Message {
 /// Nothing was delivered between two, one way or both ways.
 pub(crate) struct Hold {
     pub(crate) between: [&'static str; 2],
+    lives: [LifeId; 2],
     pub(crate) since: Moment,
     pub(crate) until: Option<Moment>,
 }
@@ -243,19 +244,19 @@ impl Record {
         last.copied().unwrap_or_default().max(self.jumped.unwrap_or_default())
     }
 
-    pub(crate) fn hold(&mut self, between: [&'static str; 2]) {
-        let since = self.now;
-        self.holds.push(Hold { between, since, until: None });
+    pub(crate) fn hold(&mut self, lives: [LifeId; 2]) {
+        let between = lives.map(|id| self.life(id).uid);
+        self.holds.push(Hold { between, lives, since: self.now, until: None });
         between.iter().for_each(|uid| self.disturb(uid));
     }
 
     /// All holds between these two end.
-    pub(crate) fn deliver(&mut self, between: [&'static str; 2]) {
+    pub(crate) fn deliver(&mut self, lives: [LifeId; 2]) {
         let now = self.now;
-        let ended =
-            self.holds.iter_mut().filter(|hold| hold.until.is_none() && same(&hold.between, &between));
+        let between_them = |hold: &&mut Hold| lives.iter().all(|id| hold.lives.contains(id));
+        let ended = self.holds.iter_mut().filter(|hold| hold.until.is_none()).filter(between_them);
         ended.for_each(|hold| hold.until = Some(now));
-        between.iter().for_each(|uid| self.disturb(uid));
+        lives.iter().for_each(|id| self.disturb(self.life(*id).uid));
     }
 
     /// For how long nothing was delivered between two, of the time since `from`.

@@ -44,6 +44,12 @@ pub(crate) struct Node {
     pub(crate) traffic: JoinSet<()>,
 }
 
+/// What a fault is done to: who comes next under the same uid is another.
+pub(crate) struct Process {
+    pub(crate) life: LifeId,
+    pub(crate) context: Context,
+}
+
 pub(crate) struct World {
     begun: Instant,
     pub(crate) network: Context,
@@ -127,10 +133,12 @@ impl World {
         look(&self.record.lock())
     }
 
-    /// The contexts of two that live.
-    pub(crate) fn contexts(&self, pair: [&str; 2]) -> Option<[Context; 2]> {
+    /// The processes of two that live.
+    pub(crate) fn processes(&self, pair: [&str; 2]) -> Option<[Process; 2]> {
         let nodes = self.nodes.lock();
-        Some([nodes.get(pair[0])?.context.clone(), nodes.get(pair[1])?.context.clone()])
+        let process =
+            |uid| nodes.get(uid).map(|node| Process { life: node.life, context: node.context.clone() });
+        Some([process(pair[0])?, process(pair[1])?])
     }
 
     /// Nothing comes from those who have vanished, nor gets there.
@@ -211,11 +219,11 @@ impl World {
             record.lives[node.life.0].end = Some((record.now, how));
             UIDS.iter().for_each(|uid| record.disturb(uid));
         });
-        if how == End::Vanished {
+        if self.plant.change_end(how) == End::Vanished {
             self.vanished.lock().push(node.context.clone());
             self.hold_vanished();
         } else {
-            self.plant.kill(&node.context, &node.comms);
+            node.context.kill();
         }
     }
 
@@ -263,8 +271,8 @@ impl World {
                 monitor.protocol().disconnect(a.uid(), b.uid(), Pass::Others).await;
             }
             Plant::SecretHold => {
-                let [a, b] = self.contexts(["a", "b"]).unwrap();
-                hold(&a, &b);
+                let [a, b] = self.processes(["a", "b"]).unwrap();
+                hold(&a.context, &b.context);
             }
             Plant::Undead => self.end("c", End::Killed),
             _ => {}
