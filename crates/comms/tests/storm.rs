@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::{FutureExt, join_all, try_join_all};
 use mosaic_comms::local::{Network, worker};
 use mosaic_comms::{CommsManager, Config, Events, HandlerError, Methods, kwargs};
 use parking_lot::Mutex;
@@ -40,8 +40,10 @@ async fn monitor() -> CommsManager {
 /// Waits until this many are in the network, oneself included.
 async fn present(comms: &CommsManager, mut events: Events, count: usize) {
     let all_in = async {
-        while comms.topology().len() != count {
+        while comms.peers("*").len() + 1 != count {
             events.next().await.unwrap();
+            // Whom a crowd has joined looks once, and not once for each.
+            while let Some(Some(_)) = events.next().now_or_never() {}
         }
     };
     let waited = timeout(PATIENCE, all_in).await;

@@ -88,11 +88,13 @@ impl Topology {
         close.into_iter().take(SIMILAR_UIDS).map(|(_, uid)| uid.clone()).collect()
     }
 
-    pub(crate) fn insert(&mut self, uid: Uid, place: Place) -> Option<Place> {
+    /// Puts `uid` at `place`, and gives where it was.
+    pub fn insert(&mut self, uid: Uid, place: Place) -> Option<Place> {
         self.places.insert(uid, place)
     }
 
-    pub(crate) fn remove(&mut self, uid: &str) -> Option<Place> {
+    /// Takes `uid` out, and gives where it was.
+    pub fn remove(&mut self, uid: &str) -> Option<Place> {
         self.places.remove(uid)
     }
 }

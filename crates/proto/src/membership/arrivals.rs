@@ -102,9 +102,7 @@ impl Membership {
         let moved = place.is_known()
             && (source >= Source::Caller || !before.is_known())
             && self.roster.move_to(uid, place.clone());
-        let peer = self.roster.peer_mut(uid, place.instance).expect("it is this life of it");
-        let promoted = standing(source) > peer.standing;
-        peer.standing = peer.standing.max(standing(source));
+        let promoted = self.roster.promote(uid, standing(source));
         if source == Source::Monitor {
             self.weigh(now, uid, source);
         }

@@ -308,9 +308,10 @@ impl Membership {
         self.roster.peer(uid).is_some_and(|peer| peer.contact == Contact::Unreachable)
     }
 
-    /// A number that grows with every change of the topology.
-    pub fn version(&self) -> u64 {
-        self.roster.version()
+    /// Whose entries have changed since the last time: who has come, gone, moved or been shaken. Some are named more than
+    /// once. A driver whose own copy follows pays for what changes, and not for the size of the network.
+    pub fn take_changed(&mut self) -> Vec<Uid> {
+        self.roster.take_changed()
     }
 
     /// What was heard and not acted upon.

@@ -53,7 +53,8 @@ pub(super) struct Roster {
     peers: BTreeMap<Uid, Peer>,
     /// Who is in doubt, the next to be let go first; those whose time has passed while a link was up are not here.
     doubts: BTreeSet<(Time, Uid)>,
-    version: u64,
+    /// Whose entries have changed since somebody asked; some more than once.
+    changed: Vec<Uid>,
 }
 
 impl Roster {
@@ -61,8 +62,8 @@ impl Roster {
         &self.topology
     }
 
-    pub(super) fn version(&self) -> u64 {
-        self.version
+    pub(super) fn take_changed(&mut self) -> Vec<Uid> {
+        std::mem::take(&mut self.changed)
     }
 
     pub(super) fn peer(&self, uid: &str) -> Option<&Peer> {
@@ -82,7 +83,7 @@ impl Roster {
         self.topology.insert(uid.clone(), place);
         let before = self.peers.insert(uid.clone(), peer);
         assert!(before.is_none(), "{uid} was removed before its uid changed hands");
-        self.version += 1;
+        self.changed.push(uid.clone());
     }
 
     /// Puts a runtime that is known elsewhere; false if it was there already.
@@ -90,9 +91,18 @@ impl Roster {
         let moved = self.topology.get(uid) != Some(&place);
         if moved {
             self.topology.insert(uid.clone(), place);
-            self.version += 1;
+            self.changed.push(uid.clone());
         }
         moved
+    }
+
+    /// `uid` is known at least as well as this; false if it was before.
+    pub(super) fn promote(&mut self, uid: &Uid, standing: Standing) -> bool {
+        let peer = self.peers.get_mut(uid);
+        let Some(peer) = peer.filter(|peer| peer.standing < standing) else { return false };
+        peer.standing = standing;
+        self.changed.push(uid.clone());
+        true
     }
 
     pub(super) fn remove(&mut self, uid: &Uid) -> Option<(Place, Peer)> {
@@ -101,7 +111,7 @@ impl Roster {
         if let Some(until) = peer.doubted_until {
             self.doubts.remove(&(until, uid.clone()));
         }
-        self.version += 1;
+        self.changed.push(uid.clone());
         Some((place, peer))
     }
 
@@ -110,8 +120,8 @@ impl Roster {
         self.set_doubt(uid, None);
         if let Some(peer) = self.peers.get_mut(uid) {
             peer.vouched = Some(round);
-            peer.standing = Standing::Shaken;
         }
+        self.promote(uid, Standing::Shaken);
     }
 
     /// `uid` will be let go at `until` unless it is vouched for.

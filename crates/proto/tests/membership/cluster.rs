@@ -40,8 +40,8 @@ struct Runtime {
     told: Topology,
     told_now: BTreeMap<Uid, Place>,
     joined: bool,
-    /// The version that was seen last, and the topology it had.
-    seen: (u64, Topology),
+    /// A copy of the topology, and of who is shaken, that follows what is said to have changed.
+    followed: (Topology, BTreeSet<Uid>),
 }
 
 #[derive(Default)]
@@ -98,7 +98,7 @@ impl Cluster {
             told: Topology::default(),
             told_now: BTreeMap::new(),
             joined: false,
-            seen: (0, Topology::default()),
+            followed: Default::default(),
         };
         self.runtimes.insert(uid.clone(), runtime);
         self.find_monitor(uid);
@@ -413,11 +413,24 @@ impl Runtime {
         let others: BTreeSet<Life> = others.map(|(other, place)| (other.clone(), place.instance)).collect();
         assert_eq!(others, self.connected, "the connected ones are the topology of {uid}");
         assert!(self.membership.topology().holds(uid, self.place.instance), "{uid} knows itself");
-        let (version, topology) = &self.seen;
-        let changed = self.membership.version() != *version;
-        assert!(changed || self.membership.topology() == topology, "the version changes with the topology");
-        if changed {
-            self.seen = (self.membership.version(), self.membership.topology().clone());
+        self.follow();
+        let (topology, shaken) = &self.followed;
+        assert_eq!(topology, self.membership.topology(), "what changes is said");
+        let really = topology.iter().map(|(uid, _)| uid).filter(|uid| self.membership.shaken(uid));
+        assert!(really.eq(shaken), "who is shaken is said");
+    }
+
+    fn follow(&mut self) {
+        let (topology, shaken) = &mut self.followed;
+        for uid in self.membership.take_changed() {
+            match self.membership.topology().get(&uid) {
+                Some(place) => topology.insert(uid.clone(), place.clone()),
+                None => topology.remove(&uid),
+            };
+            match self.membership.shaken(&uid) {
+                true => shaken.insert(uid),
+                false => shaken.remove(&uid),
+            };
         }
     }
 }

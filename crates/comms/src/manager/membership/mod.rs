@@ -1,6 +1,6 @@
 //! Who is there: one task keeps `mosaic_proto::membership`, another tells the program what has changed, in order.
 //!
-//! Data never passes through here. What others may read of it is a snapshot that is replaced with every change.
+//! Data never passes through here. What others may read of it is a snapshot that follows every change.
 
 mod program;
 mod wire;
@@ -163,9 +163,8 @@ impl Shared {
         let membership = Membership::new(self.uid.clone(), place);
         // Bounded by the changes of the network, which the program has to hear of anyway.
         let (announce, announcements) = mpsc::unbounded_channel();
-        let registrar =
-            Registrar { shared: self.clone(), membership, announce, version: None, waiting: Vec::new() };
-        registrar.publish_first();
+        let mut registrar = Registrar { shared: self.clone(), membership, announce, waiting: Vec::new() };
+        registrar.publish();
         self.tasks.spawn_on(registrar.run(inputs), &self.io);
         self.program.spawn_on(tell_program(self.clone(), announcements), &self.executor);
     }
@@ -194,7 +193,6 @@ struct Registrar {
     shared: Arc<Shared>,
     membership: Membership,
     announce: mpsc::UnboundedSender<Announcement>,
-    version: Option<u64>,
     /// Whom to tell that what they said has been done.
     waiting: Vec<oneshot::Sender<()>>,
 }
@@ -405,8 +403,9 @@ impl Registrar {
                     self.shared.registered.end(&uid, &reason);
                 }
                 Effect::ShakeDone { from } => {
+                    self.publish();
                     self.note(|directory| *directory.shakes.entry(from).or_default() += 1);
-                    self.version = None;
+                    self.shared.changed.notify_waiters();
                 }
                 Effect::End { uid, instance, reason } => {
                     let verdict = if reason.is_departure() { LinkVerdict::Left } else { LinkVerdict::Dead };
@@ -444,29 +443,32 @@ impl Registrar {
         change(Arc::make_mut(&mut directory));
     }
 
-    fn publish_first(&self) {
-        self.note(|directory| directory.topology = self.membership.topology().clone());
-    }
-
-    /// Replaces the snapshot if the membership has changed since the last.
+    /// Writes into the snapshot what has changed in the membership, and no more: where a thousand join, each of them does
+    /// this with every few that come.
     fn publish(&mut self) {
-        let version = Some(self.membership.version());
-        if version == self.version {
+        let changed = self.membership.take_changed();
+        if changed.is_empty() {
             return;
         }
-        self.version = version;
-        let topology = self.membership.topology().clone();
-        let shaken = topology.iter().map(|(uid, _)| uid).filter(|uid| self.membership.shaken(uid));
-        let shaken = shaken.cloned().collect();
-        self.note(|directory| {
-            directory.topology = topology;
-            directory.shaken = shaken;
-        });
+        self.note(|directory| changed.into_iter().for_each(|uid| directory.follow(&self.membership, uid)));
         self.shared.changed.notify_waiters();
     }
 }
 
 impl Directory {
+    /// Takes over what the membership holds of `uid`.
+    fn follow(&mut self, membership: &Membership, uid: Uid) {
+        if membership.shaken(&uid) {
+            self.shaken.insert(uid.clone());
+        } else {
+            self.shaken.remove(&uid);
+        }
+        match membership.topology().get(&uid) {
+            Some(place) => drop(self.topology.insert(uid, place.clone())),
+            None => drop(self.topology.remove(&uid)),
+        }
+    }
+
     fn depart(&mut self, uid: Uid, reason: Reason) {
         self.departed.insert(uid, reason);
         if self.departed.len() > DEPARTED {
