@@ -11,14 +11,15 @@ import contextvars
 import difflib
 import functools
 import inspect
-import itertools
 import sys
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from ._errors import describe
+from . import _methods
+from ._errors import UnknownMethodError, describe
 from ._loops import is_current
 from ._messages import Command, Message
+from ._serving import OwnAnswer, serving
 
 if TYPE_CHECKING:
     from ._manager import CommsManager
@@ -26,35 +27,7 @@ if TYPE_CHECKING:
 OURS = frozenset({"heart", "beat", "reply", "stop"})
 """Messages that are the manager's too: the runtime's handler is awaited first, then the manager's is scheduled."""
 
-serving: contextvars.ContextVar[Any] = contextvars.ContextVar("mosaic_comms_serving", default=None)
-"""The answer to the request that the current task handles."""
-
 _EAGER = sys.version_info >= (3, 12)
-
-
-_numbers = itertools.count(1)
-
-
-class OwnAnswer:
-    """The answer to a message that a runtime has sent to itself: nothing is encoded."""
-
-    def __init__(self, comms: CommsManager, future: asyncio.Future[Any] | None) -> None:
-        self._comms = comms
-        self._future = future
-        self.wanted = future is not None
-        self.number = -next(_numbers)
-
-    def reply(self, result: list[Any], *, pickle: bool) -> None:
-        """Give the result."""
-        if self._future is not None and not self._future.done():
-            self._future.set_result(result[0])
-
-    def raised(self, failure: BaseException) -> None:
-        """Give what was raised."""
-        if self._future is None:
-            self._comms._failed(self._comms.uid, failure)
-        elif not self._future.done():
-            self._future.set_exception(failure)
 
 
 def start(
@@ -64,68 +37,68 @@ def start(
     if _EAGER and is_current(loop):
         task: asyncio.Task[None] = asyncio.Task(work, loop=loop, eager_start=True)  # type: ignore[call-arg]
     else:
-        task = loop.create_task(work)
-        # The loop goes through what it has to do in order: this comes right after the task's first step.
-        comms._not_begun += 1
-        loop.call_soon(comms._has_begun)
+        comms._made += 1
+        task = loop.create_task(_in_turn(comms, comms._made, work))
     if not task.done():
         comms._tasks.add(task)
         task.add_done_callback(comms._tasks.discard)
     return task
 
 
+async def _in_turn(comms: CommsManager, turn: int, work: Coroutine[Any, Any, None]) -> None:
+    """Note that a task has begun: the loop begins them in the order in which they were made."""
+    comms._begun = turn
+    await work
+
+
 def dispatch(comms: CommsManager, sender: str, message: Message) -> None:
     """Start the handler of a message."""
-    loop, runtime = comms._loop, comms._runtime
-    assert loop is not None
-    answer = message._answer
-    if message.cmd is not None:
-        handler = getattr(runtime, "cmd", None) or comms._command_object
-        _begin(loop, comms, handler, (sender, message.cmd), {}, answer)
-    elif message.method in OURS:
-        start(loop, comms, _run_ours(comms, sender, message.method, message.kwargs, answer))
+    if message.cmd is None:
+        call(comms, sender, message.method, message.kwargs, message._answer)
+        return
+    handler = getattr(comms._runtime, "cmd", None) or comms._command_object
+    _begin(comms, handler, (sender, message.cmd), {}, message._answer)
+
+
+def call(comms: CommsManager, sender: str, method: str, kwargs: dict[str, Any], answer: Any) -> None:
+    """Start the handler of a message that is no command."""
+    if method in OURS:
+        assert comms._loop is not None
+        start(comms._loop, comms, _run_ours(comms, sender, method, kwargs, answer))
+        return
+    handler = _methods.find(comms._runtime, method)
+    if handler is None:
+        _refuse(comms, method, answer)
     else:
-        handler = _find(runtime, message.method)
-        if handler is None:
-            _refuse(comms, message.method, answer)
-            return
-        _begin(loop, comms, handler, (sender,), message.kwargs, answer)
+        _begin(comms, handler, (sender,), kwargs, answer)
 
 
 def _begin(
-    loop: asyncio.AbstractEventLoop,
     comms: CommsManager,
     handler: Callable[..., Any],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     answer: Any,
 ) -> None:
+    loop = comms._loop
+    assert loop is not None
     if _is_awaited(handler):
         task = start(loop, comms, _run(comms, handler, args, kwargs, answer))
         if not task.done():
             # Its caller can end it.
             comms._running[answer.number] = task
-    elif comms._not_begun:
-        start(loop, comms, _run_in_turn(comms, handler, args, kwargs, answer))
+    elif comms._begun != comms._made:
+        start(loop, comms, _run_as_task(comms, handler, args, kwargs, answer))
     else:
         contextvars.copy_context().run(_run_at_once, comms, handler, args, kwargs, answer)
 
 
-def _find(runtime: Any, method: str) -> Callable[..., Any] | None:
-    if method.startswith("_"):
-        return None
-    handler = getattr(runtime, method, None)
-    return handler if callable(handler) else None
-
-
 def _refuse(comms: CommsManager, method: str, answer: Any) -> None:
-    known = sorted(name for name in dir(comms._runtime) if _find(comms._runtime, name) is not None)
+    known = _methods.names(comms._runtime)
     similar = difflib.get_close_matches(method, known, 1)
     hint = f", did you mean `{similar[0]}`?" if similar else ""
     told = f"{comms.uid} has no method `{method}`{hint}; it has: {', '.join(known) or 'none'}"
     if isinstance(answer, OwnAnswer):
-        from ._errors import UnknownMethodError
-
         answer.raised(UnknownMethodError(told, comms.uid, "not-run"))
     else:
         answer.fail("unknown-method", told, [], None)
@@ -159,7 +132,7 @@ async def _run(
         pending = handler(*args, **kwargs)
         # Nobody but the handler refers to its arguments now: it may return one of them, uncopied.
         args, kwargs = (), {}
-        answer.reply([await pending], pickle=comms._may_pickle())
+        answer.reply([await pending])
     except BaseException as failure:
         _give_up(answer, failure)
         if not isinstance(failure, Exception):
@@ -168,7 +141,7 @@ async def _run(
         comms._running.pop(answer.number, None)
 
 
-async def _run_in_turn(*run: Any) -> None:
+async def _run_as_task(*run: Any) -> None:
     _run_at_once(*run)
 
 
@@ -187,7 +160,7 @@ def _run_at_once(
         if inspect.iscoroutine(result[0]):
             # It is the handler's own affair who awaits it.
             result = [None]
-        answer.reply(result, pickle=comms._may_pickle())
+        answer.reply(result)
     except BaseException as failure:
         _give_up(answer, failure)
         if not isinstance(failure, Exception):
@@ -213,7 +186,7 @@ async def _run_ours(
     comms: CommsManager, sender: str, method: str, kwargs: dict[str, Any], answer: Any
 ) -> None:
     # Whoever sent it has nothing to hear: what goes wrong here is never sent back.
-    answer.reply([None], pickle=False)
+    answer.reply([None])
     handler = getattr(comms._runtime, method, None)
     if handler is not None:
         try:
@@ -244,10 +217,9 @@ async def tell(comms: CommsManager, hook: str, *args: Any, **kwargs: Any) -> Non
         comms.logger.exception("%s: the hook `%s` failed", comms.uid, hook)
 
 
-def as_message(detail: tuple[Any, ...]) -> Message:
+def as_message(method: str, kwargs: dict[str, Any], target: Any, answer: Any) -> Message:
     """Make a message of what the core gives."""
-    method, target, kwargs, args, answer = detail
     if target is None:
         return Message(method, kwargs, None, answer.wanted, answer)
-    command = Command(target[0], target[1], method, args or (), kwargs)
-    return Message("cmd", {}, command, answer.wanted, answer)
+    kind, uid, args = target
+    return Message("cmd", {}, Command(kind, uid, method, args, kwargs), answer.wanted, answer)

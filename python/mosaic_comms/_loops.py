@@ -6,6 +6,7 @@ import asyncio
 import threading
 import weakref
 from collections.abc import Awaitable
+from typing import Any
 
 from . import _core
 
@@ -38,22 +39,12 @@ def is_current(loop: asyncio.AbstractEventLoop) -> bool:
     return asyncio._get_running_loop() is loop
 
 
-async def drive(operation: _core.Operation) -> object:
+async def drive(operation: _core.Operation) -> Any:
     """Wait for an operation on the loop that runs now. Whoever stops waiting ends it."""
     loop = asyncio.get_running_loop()
-    return await drive_by(driver_of(loop), loop, operation)
-
-
-async def drive_by(driver: _core.Driver, loop: asyncio.AbstractEventLoop, operation: _core.Operation) -> object:
-    """Do the same where the loop and its driver are known."""
-    future = loop.create_future()
-    number = driver.start(operation, future)
-    try:
-        return await future
-    except BaseException:
-        if future.cancelled() or not future.done():
-            driver.abandon(number)
-        raise
+    driver_of(loop).start(operation, loop)
+    await operation
+    return operation.result()
 
 
 class BackgroundLoop:

@@ -12,15 +12,15 @@ from collections import deque
 from collections.abc import Coroutine, Generator, Iterator, Mapping
 from typing import Any
 
-from . import _core, _defaults, _delivery
-from ._errors import StateError, StoppedError, describe
+from . import _core, _defaults, _delivery, _methods
+from ._errors import StateError, StoppedError, UnknownObjectError, describe
 from ._events import Events
 from ._heartbeats import Heartbeats
-from ._loops import background_loop, drive, drive_by, driver_of, is_current, run_on
+from ._loops import background_loop, drive, driver_of, is_current, run_on
 from ._messages import Command, Message, Replies, Reply
-from ._pickling import pickle_allowed
 from ._proxy import Proxy
 from ._sending import Sending
+from ._serving import OwnAnswer, serving
 
 __all__ = ["CommsManager"]
 
@@ -93,8 +93,7 @@ class CommsManager(Sending):
         self._runtime = runtime
         self._context = _defaults.get_zmq_context() if context is None else context
         settings.update(address=address, port=port)
-        self._core = _core.Comms(self.uid, _receiver(self), self._context, settings)
-        self._trusting = settings.get("security") != "insecure"
+        self._core = _core.Comms(self.uid, *_receivers(self), self._context, settings)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._driver: _core.Driver | None = None
         self._wanted_loop = loop
@@ -105,7 +104,7 @@ class CommsManager(Sending):
         self._kept: deque[tuple[str, Message]] = deque()
         self._waiting_for_message: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._not_begun = 0
+        self._made = self._begun = 0
         self._running: dict[int, asyncio.Task[Any]] = {}
         self._announced: set[str] = set()
         self._dialled: set[str] = set()
@@ -214,9 +213,9 @@ class CommsManager(Sending):
         self._dialled.add(uid)
         _, _, instance = self._core.topology().get(uid, ("", 0, _NOBODY))
         if instance == _NOBODY:
-            await self._drive(self._core.connect_send(uid, address, port))
+            await drive(self._core.connect_send(uid, address, port))
         else:
-            await self._drive(self._core.connect(sender_id, uid, address, port, instance, notify=notify))
+            await drive(self._core.connect(sender_id, uid, address, port, instance, notify=notify))
 
     async def disconnect(self, sender_id: str, uid: str, notify: bool = False) -> None:
         """Disconnect a remote endpoint.
@@ -232,7 +231,7 @@ class CommsManager(Sending):
         """
         self._live()
         self._dialled.discard(uid)
-        await self._drive(self._core.disconnect_peer(sender_id, uid, notify=notify))
+        await drive(self._core.disconnect_peer(sender_id, uid, notify=notify))
 
     def disconnect_recv(self) -> None:
         """Disconnect inbound connection: nobody new can connect."""
@@ -269,7 +268,7 @@ class CommsManager(Sending):
         # It is announced here, with the place that is known once the hands are shaken.
         self._announced.add(uid)
         try:
-            await self._drive(self._core.handshake(uid, address, port))
+            await drive(self._core.handshake(uid, address, port))
         except BaseException:
             self._announced.discard(uid)
             raise
@@ -292,7 +291,7 @@ class CommsManager(Sending):
             Remote port.
         """
         self._live()
-        await self._drive(self._core.hand(sender_id, address, port))
+        await drive(self._core.hand(sender_id, address, port))
 
     async def shake(self, sender_id: str, network: Mapping[str, tuple[Any, ...]]) -> None:
         """Handle confirmation of complete handshake.
@@ -310,7 +309,7 @@ class CommsManager(Sending):
             (uid, place[0], place[1], place[2] if len(place) > 2 else known.get(uid, (0, 0, _NOBODY))[2])
             for uid, place in network.items()
         ]
-        await self._drive(self._core.shake(sender_id, places))
+        await drive(self._core.shake(sender_id, places))
 
     async def wait_for(self, uid: str, timeout: float | None = None) -> None:
         """Wait until remote endpoint has connected.
@@ -323,12 +322,12 @@ class CommsManager(Sending):
             Seconds after which to give up.
         """
         self._live()
-        await self._drive(self._core.wait_for(uid, timeout))
+        await drive(self._core.wait_for(uid, timeout))
 
     async def wait_for_count(self, pattern: str, count: int) -> list[str]:
         """Wait until so many others whose uids fit the pattern have connected, and give their uids."""
         self._live()
-        uids: list[str] = await self._drive(self._core.wait_for_count(pattern, count))
+        uids: list[str] = await drive(self._core.wait_for_count(pattern, count))
         return uids
 
     # ---- liveness ----
@@ -353,7 +352,7 @@ class CommsManager(Sending):
     async def ping(self, uid: str) -> tuple[float, float]:
         """Measure the time to a runtime and back, and how late it says it is, in seconds."""
         self._live()
-        round_trip, lag = await self._drive(self._core.ping(uid))
+        round_trip, lag = await drive(self._core.ping(uid))
         return round_trip, lag
 
     # ---- listening ----
@@ -369,6 +368,7 @@ class CommsManager(Sending):
         self._live()
         if not self._listening and not self._over:
             self._listening = True
+            self._core.describe(_methods.describe(self._runtime))
             self._core.listen()
             assert self._loop is not None
             if self._on_loop():
@@ -498,13 +498,13 @@ class CommsManager(Sending):
         if self._over:
             return
         self._live()
-        answer = _delivery.serving.get()
-        if answer is not None and not isinstance(answer, _delivery.OwnAnswer):
+        answer = serving.get()
+        if answer is not None and not isinstance(answer, OwnAnswer):
             # The request that is handled here must not keep its own end from coming.
-            answer.reply([None], pickle=False)
+            answer.reply([None])
         self._heartbeats.stop()
         self._stopping = True
-        await self._drive(self._core.stop())
+        await drive(self._core.stop())
         self._finish()
 
     # ---- beside the reference page ----
@@ -554,11 +554,14 @@ class CommsManager(Sending):
                 self._watcher = asyncio.run_coroutine_threadsafe(watcher, loop)
         return self._driver
 
-    def _drive(self, operation: _core.Operation) -> Coroutine[Any, Any, Any]:
+    def _start(self, operation: _core.Operation) -> _core.Operation:
+        """Start an operation on the loop that runs now, for whoever awaits it there."""
         loop = asyncio.get_running_loop()
-        if loop is self._loop and self._driver is not None:
-            return drive_by(self._driver, loop, operation)
-        return drive(operation)
+        driver = self._driver
+        if driver is None or loop is not self._loop:
+            driver = driver_of(loop)
+        driver.start(operation, loop)
+        return operation
 
     def _on_loop(self) -> bool:
         return self._loop is not None and is_current(self._loop)
@@ -568,9 +571,6 @@ class CommsManager(Sending):
             raise RuntimeError(
                 f"`{name}` waits for what this very thread's loop has to do: use `await {name}_async(..)` here"
             )
-
-    def _may_pickle(self) -> bool:
-        return self._trusting and pickle_allowed()
 
     def _is_there(self, uid: str, or_asked_for: bool = False) -> bool:
         """Tell whether to send to somebody; what is for the departed is dropped."""
@@ -585,11 +585,9 @@ class CommsManager(Sending):
         self._core.uid_address(uid)
         return True
 
-    def _receive(self, kind: str, uid: str, detail: Any) -> None:
-        """Take what the core gives, on the loop's thread."""
-        if kind == "request":
-            self._take(uid, _delivery.as_message(detail))
-        elif kind == "cancelled":
+    def _observe(self, kind: str, uid: str, detail: Any) -> None:
+        """Learn from the core what has happened, on the loop's thread."""
+        if kind == "cancelled":
             handler = self._running.get(detail)
             if handler is not None and self._loop is not None:
                 # Not before it has begun, which it does in this turn of the loop.
@@ -613,9 +611,6 @@ class CommsManager(Sending):
         while self._kept:
             _delivery.dispatch(self, *self._kept.popleft())
 
-    def _has_begun(self) -> None:
-        self._not_begun -= 1
-
     def _spawn(self, work: Any) -> None:
         assert self._loop is not None
         _delivery.start(self._loop, self, work)
@@ -629,7 +624,7 @@ class CommsManager(Sending):
     ) -> None:
         """Send a message to this very runtime: the same objects arrive."""
         assert self._loop is not None
-        answer = _delivery.OwnAnswer(self, future)
+        answer = OwnAnswer(self, future)
         wanted = future is not None
         if target is None:
             message = Message(method, kwargs, None, wanted, answer)
@@ -642,8 +637,6 @@ class CommsManager(Sending):
 
     def _command_object(self, sender: str, command: Command) -> Any:
         """Handle a command for a runtime that has no `cmd`: by the objects that are registered."""
-        from ._errors import UnknownObjectError
-
         target = self.objects.get((command.type, command.uid))
         if target is None:
             known = ", ".join(f"{kind} {uid}" for kind, uid in self.objects) or "none"
@@ -657,7 +650,7 @@ class CommsManager(Sending):
 
     async def _joined(self, uid: str) -> None:
         try:
-            address, port = await self._drive(self._core.wait_for_place(uid))
+            address, port = await drive(self._core.wait_for_place(uid))
         except StoppedError:
             return
         if uid not in self._announced and self.uid == "monitor":
@@ -682,6 +675,7 @@ class CommsManager(Sending):
 
     def _finish(self) -> None:
         self._over = True
+        self._core.conclude()
         if not self._ended.done():
             self._ended.set_result(None)
         if self._waiting_for_message is not None and not self._waiting_for_message.done():
@@ -693,16 +687,25 @@ class CommsManager(Sending):
         return self._context.descriptors()
 
 
-def _receiver(comms: CommsManager) -> Any:
-    """Make what the core calls with everything that comes. It does not keep the manager alive."""
+def _receivers(comms: CommsManager) -> tuple[Any, Any]:
+    """Make what the core calls with every request, and with what else happens. They do not keep the manager alive."""
     manager = weakref.ref(comms)
 
-    def receive(kind: str, uid: str, detail: Any) -> None:
+    def receive(sender: str, method: str, kwargs: dict[str, Any], target: Any, answer: _core.Answer) -> None:
+        comms = manager()
+        if comms is None:
+            return
+        if comms._listening and target is None:
+            _delivery.call(comms, sender, method, kwargs, answer)
+        else:
+            comms._take(sender, _delivery.as_message(method, kwargs, target, answer))
+
+    def observe(kind: str, uid: str, detail: Any) -> None:
         comms = manager()
         if comms is not None:
-            comms._receive(kind, uid, detail)
+            comms._observe(kind, uid, detail)
 
-    return receive
+    return receive, observe
 
 
 async def _watch(manager: weakref.ref[CommsManager], events: _core.Events) -> None:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Awaitable, Generator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from . import _core
-from ._errors import StoppedError, TimeoutError
-from ._loops import driver_of, is_current, run_on
+from ._errors import TimeoutError
+from ._loops import is_current, run_on
 from ._messages import Command, Reply
+from ._serving import within
 
 if TYPE_CHECKING:
     from ._manager import CommsManager
-
-_Outgoing = tuple[str, str, dict[str, Any], Any, Any, bool, bool]
 
 
 class Sending:
@@ -185,10 +184,15 @@ class Sending:
         array([0, 2, 4])
         """
         method, kwargs = _method(args, kwargs)
+        if send_uid == self._comms.uid:
+            return await self._call_self(method, kwargs, None)
         waiting = self._begin_call(send_uid, method, kwargs, None)
+        if waiting is None:
+            return None
         # Nobody but the core refers to the arguments now.
         del kwargs
-        return None if waiting is None else await waiting
+        await waiting
+        return waiting.result()
 
     # ---- commands ----
 
@@ -240,16 +244,32 @@ class Sending:
         1480
         """
         target = _command(**command)
+        if send_uid == self._comms.uid:
+            return await self._call_self(target.method, target.kwargs, target)
         waiting = self._begin_call(send_uid, target.method, target.kwargs, target)
-        return None if waiting is None else await waiting
+        if waiting is None:
+            return None
+        del command, target
+        await waiting
+        return waiting.result()
 
     # ---- how ----
 
-    def _outgoing(self, uid: str, method: str, kwargs: dict[str, Any], target: Command | None) -> _Outgoing:
-        pickle = self._comms._may_pickle()
-        if target is None:
-            return (uid, method, kwargs, None, None, self._express, pickle)
-        return (uid, method, kwargs, target.args, (target.type, target.uid), self._express, pickle)
+    def _request(
+        self, uid: str, method: str, kwargs: dict[str, Any], target: Command | None
+    ) -> _core.Operation:
+        """Make a call of it. What a handler requests is nested in the call that it serves."""
+        return self._comms._core.call(
+            uid, method, kwargs, _as_target(target), self._express, within(), self._timeout
+        )
+
+    def _message(
+        self, uid: str, method: str, kwargs: dict[str, Any], target: Command | None, copied: bool
+    ) -> _core.Operation:
+        """Make a one-way message of it."""
+        return self._comms._core.send(
+            uid, method, kwargs, _as_target(target), self._express, within(), copied
+        )
 
     def _post(self, uid: str, method: str, kwargs: dict[str, Any], target: Command | None) -> None:
         comms = self._comms
@@ -259,10 +279,7 @@ class Sending:
         if uid == comms.uid:
             comms._send_to_self(method, kwargs, target, None)
         elif comms._is_there(uid):
-            try:
-                driver.spawn(comms._core.send(self._outgoing(uid, method, kwargs, target), copied=True))
-            except StoppedError:
-                return
+            driver.spawn(self._message(uid, method, kwargs, target, True))
 
     async def _send_async(
         self, uid: str, method: str, kwargs: dict[str, Any], target: Command | None
@@ -276,10 +293,9 @@ class Sending:
         if uid == comms.uid:
             comms._send_to_self(method, kwargs, target, None)
         elif comms._is_there(uid, or_asked_for=True):
-            try:
-                await comms._drive(comms._core.send(self._outgoing(uid, method, kwargs, target), copied=False))
-            except StoppedError:
-                return None
+            sending = comms._start(self._message(uid, method, kwargs, target, False))
+            await sending
+            sending.result()
         return None
 
     def _ask(self, uid: str, method: str, kwargs: dict[str, Any], target: Command | None) -> Reply:
@@ -287,27 +303,30 @@ class Sending:
         comms = self._comms
         if uid == comms.uid:
             comms._send_to_self(method, kwargs, target, reply._future)
+            return reply
+        forward = _forwarding_to(reply)
+        operation = comms._start(self._request(uid, method, kwargs, target))
+        if operation.done():
+            forward(operation)
         else:
-            operation = comms._core.call(self._outgoing(uid, method, kwargs, target), self._timeout)
-            loop = asyncio.get_running_loop()
-            driver_of(loop).start(operation, _forwarding_to(reply, loop))
+            operation.add_done_callback(forward)
         return reply
 
     def _begin_call(
         self, uid: str, method: str, kwargs: dict[str, Any], target: Command | None
-    ) -> Awaitable[Any] | None:
-        """Send a call, and give what waits for its result; None after the stop."""
+    ) -> _core.Operation | None:
+        """Send a call to somebody else, and give what waits for its result; None after the stop."""
         comms = self._comms
         if comms._over:
             return None
         comms._live()
-        if uid == comms.uid:
-            return self._call_self(method, kwargs, target)
-        operation = comms._core.call(self._outgoing(uid, method, kwargs, target), self._timeout)
-        return _ResultOf(comms, operation)
+        return comms._start(self._request(uid, method, kwargs, target))
 
     async def _call_self(self, method: str, kwargs: dict[str, Any], target: Command | None) -> Any:
         comms = self._comms
+        if comms._over:
+            return None
+        comms._live()
         loop = comms._loop
         assert loop is not None
         if not is_current(loop):
@@ -332,42 +351,10 @@ class Sending:
             return None
         comms._live()
         comms._must_not_be_the_loop(name)
-        try:
-            if uid == comms.uid:
-                assert comms._loop is not None
-                return run_on(comms._loop, self._call_self(method, kwargs, target))
-            return comms._core.call(self._outgoing(uid, method, kwargs, target), self._timeout).wait()
-        except StoppedError:
-            if comms._over:
-                return None
-            raise
-
-
-class _ResultOf:
-    """Waits for the result of a call. Whoever stops waiting cancels it."""
-
-    __slots__ = ("_comms", "_operation")
-
-    def __init__(self, comms: CommsManager, operation: _core.Operation) -> None:
-        self._comms = comms
-        self._operation = operation
-
-    def __await__(self) -> Generator[Any, None, Any]:
-        loop = asyncio.get_running_loop()
-        comms = self._comms
-        driver = comms._driver if loop is comms._loop else driver_of(loop)
-        assert driver is not None
-        future = loop.create_future()
-        number = driver.start(self._operation, future)
-        try:
-            return (yield from future)
-        except StoppedError:
-            if comms._over:
-                return None
-            raise
-        finally:
-            if not future.done() or future.cancelled():
-                driver.abandon(number)
+        if uid == comms.uid:
+            assert comms._loop is not None
+            return run_on(comms._loop, self._call_self(method, kwargs, target))
+        return self._request(uid, method, kwargs, target).wait()
 
 
 def _method(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -392,20 +379,21 @@ def _command(
     return Command(type, uid, method, tuple(args), dict(kwargs or {}))
 
 
-def _forwarding_to(reply: Reply, loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:
-    """Make a future that tells a reply its outcome if somebody still refers to it."""
-    waiting = weakref.ref(reply)
-    future: asyncio.Future[Any] = loop.create_future()
+def _as_target(command: Command | None) -> tuple[str, str, tuple[Any, ...]] | None:
+    return None if command is None else (command.type, command.uid, command.args)
 
-    def forward(done: asyncio.Future[Any]) -> None:
-        failure = None if done.cancelled() else done.exception()
+
+def _forwarding_to(reply: Reply) -> Callable[[_core.Operation], None]:
+    """Make what tells a reply its outcome, if somebody still refers to it."""
+    waiting = weakref.ref(reply)
+
+    def forward(done: _core.Operation) -> None:
         reply = waiting()
-        if reply is None or done.cancelled():
+        if reply is None:
             return
-        if failure is None:
+        try:
             reply.set_result(done.result())
-        else:
+        except Exception as failure:
             reply.set_exception(failure)
 
-    future.add_done_callback(forward)
-    return future
+    return forward

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use mosaic_comms::{Encoded, HandlerError, HandlerResult, RemoteError};
+use mosaic_comms::{Call, Encoded, HandlerError, HandlerResult, RemoteError};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use tokio::sync::oneshot;
 
 use crate::bell::Bell;
+use crate::decode::Sender;
 use crate::encode::{self, Encoding, Ownership};
 use crate::generation::Native;
 
@@ -18,27 +19,41 @@ pub(crate) struct Answer {
     /// By which the end of its caller's patience is told.
     #[pyo3(get)]
     number: u64,
-    outcome: Mutex<Option<Native<oneshot::Sender<HandlerResult>>>>,
+    open: Mutex<Option<Native<Open>>>,
     bell: Option<Arc<Bell>>,
+    sender: Sender,
     /// Whether somebody waits for a result.
     #[pyo3(get)]
     wanted: bool,
+}
+
+/// A request that has no answer yet.
+struct Open {
+    outcome: oneshot::Sender<HandlerResult>,
+    call: Call,
 }
 
 impl Answer {
     pub(crate) fn new(
         number: u64,
         outcome: oneshot::Sender<HandlerResult>,
+        call: Call,
         bell: Option<Arc<Bell>>,
-        wanted: bool,
+        sender: Sender,
     ) -> Answer {
-        Answer { number, outcome: Mutex::new(Some(Native::new(outcome))), bell, wanted }
+        let wanted = call.wants_reply();
+        Answer { number, open: Mutex::new(Some(Native::new(Open { outcome, call }))), bell, sender, wanted }
+    }
+
+    /// The call, until it is answered.
+    pub(crate) fn call(&self) -> Option<Call> {
+        self.open.lock().as_ref().and_then(Native::get).map(|open| open.call.clone())
     }
 
     fn give(&self, result: HandlerResult) {
-        if let Some(outcome) = self.outcome.lock().take().and_then(Native::take) {
+        if let Some(open) = self.open.lock().take().and_then(Native::take) {
             // The caller may have given up.
-            let _ = outcome.send(result);
+            let _ = open.outcome.send(result);
         }
     }
 
@@ -52,13 +67,12 @@ impl Answer {
 #[pymethods]
 impl Answer {
     /// Gives the result, which is the only element of a list, or nothing if nobody wants it.
-    #[pyo3(signature = (result, *, pickle))]
-    fn reply(&self, result: &Bound<'_, PyList>, pickle: bool) -> PyResult<()> {
+    fn reply(&self, result: &Bound<'_, PyList>) -> PyResult<()> {
         let Some(bell) = self.bell.as_ref().filter(|_| self.wanted) else {
             self.give(Ok(Encoded { body: vec![0xc0], buffers: Vec::new() }));
             return Ok(());
         };
-        let encoding = Encoding { ownership: Ownership::Given, bell: bell.clone(), pickle };
+        let encoding = Encoding { ownership: Ownership::Given, bell: bell.clone(), peers: self.sender };
         self.give(Ok(encode::result(result, encoding)?));
         Ok(())
     }

@@ -13,12 +13,13 @@ use pyo3::{Py, PyAny};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use crate::generation::Native;
+use crate::operation::Operation;
 use crate::runtime::{Arrival, Inbox};
 
 /// What the loop's thread is asked to do.
 pub(crate) enum Turn {
-    /// A future can go on.
-    Poll(u64),
+    /// An operation can go on.
+    GoOn(Arc<OperationWaker>),
     /// Something has come for a runtime.
     Arrive(Arc<Inbox>, Arrival),
     /// Memory that was sent is not needed any more.
@@ -48,6 +49,15 @@ impl Bell {
     /// Leaves something, and wakes the loop if nobody has since it looked.
     pub(crate) fn leave(&self, turn: Turn) {
         self.queue.lock().push_back(turn);
+        self.ring();
+    }
+
+    /// Leaves what could not be done now, before what has been left since.
+    pub(crate) fn leave_first(&self, mut turns: VecDeque<Turn>) {
+        let mut queue = self.queue.lock();
+        turns.append(&mut queue);
+        *queue = turns;
+        drop(queue);
         self.ring();
     }
 
@@ -91,14 +101,25 @@ impl Wake for Bell {
     }
 }
 
-/// Wakes the loop for one future.
-pub(crate) struct FutureWaker {
-    pub(crate) number: u64,
-    pub(crate) bell: Arc<Bell>,
+/// Who looks at the outcome of an operation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attention {
+    /// Whoever has started it.
+    Paid,
+    /// Nobody: what goes wrong is reported.
+    None,
 }
 
-impl Wake for FutureWaker {
+/// Wakes the loop for one operation, and keeps that until then.
+pub(crate) struct OperationWaker {
+    pub(crate) operation: Py<Operation>,
+    pub(crate) bell: Arc<Bell>,
+    pub(crate) attention: Attention,
+}
+
+impl Wake for OperationWaker {
     fn wake(self: Arc<Self>) {
-        self.bell.leave(Turn::Poll(self.number));
+        let bell = self.bell.clone();
+        bell.leave(Turn::GoOn(self));
     }
 }

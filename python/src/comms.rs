@@ -1,11 +1,12 @@
 //! A manager, as the Python layer uses it: every member gives a value or an operation.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mosaic_comms::{
-    CallError, CommsManager, Encoded, Event, HandlerError, Notify, ObjectRef, Place, Reason, RemoteError,
-    Topology, Uid,
+    Argument, CallError, CommsManager, Encoded, Event, HandlerError, Method, Notify, ObjectRef, Place,
+    Reason, RemoteError, Topology, Uid,
 };
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -13,6 +14,7 @@ use pyo3::types::{PyDict, PyTuple};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+use crate::answer::Answer;
 use crate::decode::{self, Sender};
 use crate::descriptors::Context;
 use crate::driver::Driver;
@@ -29,6 +31,8 @@ pub(crate) struct Comms {
     manager: Native<CommsManager>,
     executor: Handle,
     inbox: Arc<Inbox>,
+    /// Its end has been told: calls that it has cut short end quietly.
+    over: Arc<AtomicBool>,
     /// Where the monitor is said to be.
     #[pyo3(get)]
     monitor: Option<(String, u16)>,
@@ -56,34 +60,32 @@ impl Comms {
         Operation::new(&self.executor, future, |py, ()| Ok(py.None()))
     }
 
-    fn encode(&self, message: &Outgoing<'_>, ownership: Ownership) -> PyResult<Encoded> {
+    fn encode(
+        &self,
+        kwargs: &Bound<'_, PyDict>,
+        target: Option<&Target<'_>>,
+        ownership: Ownership,
+    ) -> PyResult<Encoded> {
         let bell = self.inbox.bell();
         let bell = bell.ok_or_else(|| PyRuntimeError::new_err("this manager has no loop yet"))?;
-        let encoding = Encoding { ownership, bell, pickle: message.pickle };
-        encode::arguments(&message.kwargs, message.args.as_ref(), encoding)
+        let encoding = Encoding { ownership, bell, peers: self.inbox.sender() };
+        encode::arguments(kwargs, target.map(|(_, _, args)| args), encoding)
     }
 }
 
-/// A message that is to be sent.
-struct Outgoing<'py> {
-    uid: String,
-    method: String,
-    kwargs: Bound<'py, PyDict>,
-    args: Option<Bound<'py, PyTuple>>,
-    object: Option<ObjectRef>,
-    express: bool,
-    pickle: bool,
-}
+/// The object that a command is for, and the positional arguments of its method.
+type Target<'py> = (String, String, Bound<'py, PyTuple>);
 
-/// As it comes from Python: a tuple of these.
-type OutgoingParts<'py> =
-    (String, String, Bound<'py, PyDict>, Option<Bound<'py, PyTuple>>, Option<(String, String)>, bool, bool);
+/// A method as Python describes it.
+type Described = (String, String, Option<Vec<(String, Option<String>)>>);
 
-impl<'py> From<OutgoingParts<'py>> for Outgoing<'py> {
-    fn from((uid, method, kwargs, args, object, express, pickle): OutgoingParts<'py>) -> Outgoing<'py> {
-        let object = object.map(|(kind, uid)| ObjectRef::new(kind, uid));
-        Outgoing { uid, method, kwargs, args, object, express, pickle }
-    }
+fn as_method((name, docs, arguments): Described) -> Method {
+    let method = Method::new(name).with_docs(&[&docs]);
+    let Some(arguments) = arguments else { return method };
+    method.with_arguments(arguments.into_iter().map(|(name, default)| match default {
+        Some(default) => Argument::optional(name, default),
+        None => Argument::required(name),
+    }))
 }
 
 fn uid(name: &str) -> PyResult<Uid> {
@@ -97,6 +99,7 @@ impl Comms {
         py: Python<'_>,
         uid: &str,
         receiver: Py<PyAny>,
+        observer: Py<PyAny>,
         context: &Context,
         settings: &Bound<'_, PyDict>,
     ) -> PyResult<Comms> {
@@ -104,17 +107,29 @@ impl Comms {
         let insecure =
             settings.get_item("security")?.is_some_and(|name| name.eq("insecure").unwrap_or(false));
         let sender = if insecure { Sender::Anyone } else { Sender::Authenticated };
-        let inbox = Arc::new(Inbox::new(receiver, sender));
+        let inbox = Arc::new(Inbox::new(receiver, observer, sender));
         let config = settings::config(settings, context)?;
         let monitor = config.monitor_place();
         let manager = CommsManager::new(uid, PythonRuntime(inbox.clone()), config)
             .map_err(|error| failure::start_error(py, &error))?;
-        Ok(Comms { manager: Native::new(manager), executor: context.io_executor(), inbox, monitor })
+        let (executor, over) = (context.io_executor(), Arc::default());
+        Ok(Comms { manager: Native::new(manager), executor, inbox, over, monitor })
     }
 
     /// From now on everything that comes is received on this loop.
     fn attach(&self, driver: &Driver) {
         self.inbox.attach(driver.bell());
+    }
+
+    /// From now on those who ask are told of these methods: each with its documentation, and its arguments with what they
+    /// are where they are left out.
+    fn describe(&self, methods: Vec<Described>) {
+        self.inbox.describe(methods.into_iter().map(as_method).collect());
+    }
+
+    /// The manager has stopped.
+    fn conclude(&self) {
+        self.over.store(true, Ordering::Relaxed);
     }
 
     #[getter]
@@ -249,51 +264,79 @@ impl Comms {
 
     // ---- messages ----
 
-    /// A call. Its arrays are the caller's again when it has ended.
-    #[pyo3(signature = (message, timeout=None))]
-    fn call(&self, message: OutgoingParts<'_>, timeout: Option<f64>) -> PyResult<Operation> {
-        let message = Outgoing::from(message);
-        let args = self.encode(&message, Ownership::Lent(None))?;
+    /// A call, which `within` says to be a part of the handling of another. Its arrays are the caller's again when it has
+    /// ended. One that the end of this manager has cut short gives None.
+    #[expect(clippy::too_many_arguments, reason = "positional ones cost a call of the interpreter least")]
+    fn call(
+        &self,
+        peer: &str,
+        method: &str,
+        kwargs: &Bound<'_, PyDict>,
+        target: Option<Target<'_>>,
+        express: bool,
+        within: Option<&Bound<'_, Answer>>,
+        timeout: Option<f64>,
+    ) -> PyResult<Operation> {
+        let args = self.encode(kwargs, target.as_ref(), Ownership::Lent(None))?;
         let manager = self.manager()?;
-        let mut call = match message.object {
-            Some(object) => manager.cmd_recv::<()>(&message.uid, object, message.method, args),
-            None => manager.send_recv::<()>(&message.uid, message.method, args),
+        let mut call = match target {
+            Some((kind, object, _)) => {
+                manager.cmd_recv::<()>(peer, ObjectRef::new(kind, object), method, args)
+            }
+            None => manager.send_recv::<()>(peer, method, args),
         };
         if let Some(limit) = limit(timeout)? {
             call = call.deadline(limit);
         }
-        if message.express {
+        if express {
             call = call.express();
         }
-        let sender = self.inbox.sender();
-        Ok(Operation::new(&self.executor, call.undecoded(), move |py, outcome| {
-            let received = outcome.map_err(|error| failure::call_error(py, &error))?;
-            decode::value(py, received, sender)
-        }))
+        let (sender, over) = (self.inbox.sender(), self.over.clone());
+        let operation = Operation::new(&self.executor, call.undecoded(), move |py, outcome| match outcome {
+            Ok(received) => decode::value(py, received, sender),
+            Err(CallError::Stopped { .. }) if over.load(Ordering::Relaxed) => Ok(py.None()),
+            Err(error) => Err(failure::call_error(py, &error)),
+        });
+        Ok(operation.within(within.and_then(|answer| answer.get().call())))
     }
 
-    /// A message one way. With `copied`, its arrays are the sender's again at once, else when it has ended.
-    #[pyo3(signature = (message, *, copied))]
-    fn send(&self, message: OutgoingParts<'_>, copied: bool) -> PyResult<Operation> {
-        let message = Outgoing::from(message);
+    /// A message one way. With `copied`, its arrays are the sender's again at once, else when it has ended. After the stop it
+    /// does nothing.
+    #[expect(clippy::too_many_arguments, reason = "as above")]
+    fn send(
+        &self,
+        peer: &str,
+        method: &str,
+        kwargs: &Bound<'_, PyDict>,
+        target: Option<Target<'_>>,
+        express: bool,
+        within: Option<&Bound<'_, Answer>>,
+        copied: bool,
+    ) -> PyResult<Operation> {
         let (hold, mut let_go) = mpsc::channel(1);
         let ownership = if copied { Ownership::Copied } else { Ownership::Lent(Some(hold)) };
-        let args = self.encode(&message, ownership)?;
+        let args = self.encode(kwargs, target.as_ref(), ownership)?;
         let manager = self.manager()?;
-        let mut send = match message.object {
-            Some(object) => manager.cmd(&message.uid, object, message.method, args),
-            None => manager.send(&message.uid, message.method, args),
+        let mut send = match target {
+            Some((kind, object, _)) => manager.cmd(peer, ObjectRef::new(kind, object), method, args),
+            None => manager.send(peer, method, args),
         };
-        if message.express {
+        if express {
             send = send.express();
         }
         let send = async move {
-            send.await?;
-            // Nobody sends anything by it: it ends when no memory is held any more.
-            let_go.recv().await;
-            Ok(())
+            match send.await {
+                Ok(()) => {
+                    // Nobody sends anything by it: it ends when no memory is held any more.
+                    let_go.recv().await;
+                    Ok(())
+                }
+                Err(CallError::Stopped { .. }) => Ok(()),
+                Err(error) => Err(error),
+            }
         };
-        Ok(self.operation(send, |py, error: &CallError| failure::call_error(py, error)))
+        let operation = self.operation(send, |py, error: &CallError| failure::call_error(py, error));
+        Ok(operation.within(within.and_then(|answer| answer.get().call())))
     }
 
     /// Tells a peer that something it has caused went wrong.

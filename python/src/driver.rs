@@ -1,32 +1,18 @@
 //! What an asyncio loop has of us: it drives operations and receives for the managers that live on it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Poll, Waker};
 
-use parking_lot::Mutex;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyException, PyRuntimeError};
 use pyo3::prelude::*;
 
-use crate::bell::{Bell, FutureWaker, Turn};
-use crate::generation::Native;
-use crate::operation::{Completion, Operation, Running};
+use crate::bell::{Attention, Bell, OperationWaker, Turn};
+use crate::operation::Operation;
 
 /// The driver of one loop. The loop watches [`Driver::fileno`], and calls [`Driver::drain`] when it is readable.
 #[pyclass(frozen, weakref)]
 pub(crate) struct Driver {
     bell: Arc<Bell>,
-    running: Mutex<HashMap<u64, Native<Task>>>,
-    next: AtomicU64,
-}
-
-/// An operation that is under way.
-struct Task {
-    running: Running,
-    waker: Waker,
-    /// The asyncio future that waits; `None` if nobody does.
-    future: Option<Py<PyAny>>,
 }
 
 impl Driver {
@@ -34,60 +20,44 @@ impl Driver {
         &self.bell
     }
 
-    /// Polls for the first time. What is not ready then is kept, under the number that is given.
-    fn begin(&self, operation: &Operation) -> PyResult<Result<Completion, (u64, Task)>> {
-        let mut running = operation.take()?;
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let waker = Waker::from(Arc::new(FutureWaker { number, bell: self.bell.clone() }));
-        Ok(match running.poll(&waker) {
-            Poll::Ready(complete) => Ok(complete),
-            Poll::Pending => Err((number, Task { running, waker, future: None })),
-        })
-    }
-
-    fn keep(&self, number: u64, task: Task) {
-        self.running.lock().insert(number, Native::new(task));
-    }
-
-    /// Goes on with a task, which nobody else can reach meanwhile.
-    fn go_on(&self, py: Python<'_>, number: u64) -> PyResult<()> {
-        let Some(mut task) = self.running.lock().remove(&number).and_then(Native::take) else {
-            return Ok(());
-        };
-        let waker = task.waker.clone();
-        match task.running.poll(&waker) {
-            Poll::Pending => self.keep(number, task),
-            Poll::Ready(complete) => {
-                let outcome = complete(py);
-                match task.future {
-                    Some(future) => settle(future.bind(py), outcome)?,
-                    None => drop(outcome?),
-                }
-            }
-        }
-        Ok(())
+    /// Polls for the first time. What is not over then is kept by its waker, which the core has.
+    fn begin(
+        &self,
+        operation: &Bound<'_, Operation>,
+        event_loop: Py<PyAny>,
+        attention: Attention,
+    ) -> PyResult<Poll<()>> {
+        let kept = operation.clone().unbind();
+        let waker = OperationWaker { operation: kept, bell: self.bell.clone(), attention };
+        operation.get().start(operation.py(), event_loop, &Waker::from(Arc::new(waker)))
     }
 }
 
-/// Gives an asyncio future its outcome, unless it has been cancelled.
-fn settle(future: &Bound<'_, PyAny>, outcome: PyResult<Py<PyAny>>) -> PyResult<()> {
-    let py = future.py();
-    if future.call_method0(pyo3::intern!(py, "done"))?.is_truthy()? {
-        return Ok(());
+fn go_on(py: Python<'_>, waker: Arc<OperationWaker>) -> PyResult<()> {
+    let operation = waker.operation.bind(py).clone();
+    let attention = waker.attention;
+    match Operation::go_on(&operation, &Waker::from(waker))? {
+        Poll::Ready(()) if attention == Attention::None => operation.get().failure(py),
+        _ => Ok(()),
     }
-    match outcome {
-        Ok(value) => future.call_method1(pyo3::intern!(py, "set_result"), (value,))?,
-        Err(error) => future.call_method1(pyo3::intern!(py, "set_exception"), (error.into_value(py),))?,
-    };
-    Ok(())
+}
+
+fn take_turn(py: Python<'_>, turn: Turn) -> PyResult<()> {
+    match turn {
+        Turn::GoOn(waker) => go_on(py, waker),
+        Turn::Arrive(inbox, arrival) => inbox.hand_over(py, arrival),
+        Turn::Release(object) => {
+            drop(object);
+            Ok(())
+        }
+    }
 }
 
 #[pymethods]
 impl Driver {
     #[new]
     fn new() -> PyResult<Driver> {
-        let bell = Arc::new(Bell::new()?);
-        Ok(Driver { bell, running: Mutex::default(), next: AtomicU64::new(0) })
+        Ok(Driver { bell: Arc::new(Bell::new()?) })
     }
 
     /// The descriptor to watch.
@@ -95,51 +65,32 @@ impl Driver {
         self.bell.descriptor().ok_or_else(|| PyRuntimeError::new_err("this loop belongs to another process"))
     }
 
-    /// Does what there is to do. What goes wrong with one thing is reported and keeps nothing else from being done.
-    fn drain(&self, py: Python<'_>) {
-        for turn in self.bell.answer() {
-            let done = match turn {
-                Turn::Poll(number) => self.go_on(py, number),
-                Turn::Arrive(inbox, arrival) => inbox.hand_over(py, arrival),
-                Turn::Release(object) => {
-                    drop(object);
-                    Ok(())
-                }
-            };
-            if let Err(error) = done {
-                error.write_unraisable(py, None);
+    /// Does what there is to do. What goes wrong with one thing is reported and keeps nothing else from being done, unless
+    /// it is what ends the loop.
+    fn drain(&self, py: Python<'_>) -> PyResult<()> {
+        let mut turns = self.bell.answer();
+        while let Some(turn) = turns.pop_front() {
+            let Err(error) = take_turn(py, turn) else { continue };
+            if !error.is_instance_of::<PyException>(py) {
+                self.bell.leave_first(turns);
+                return Err(error);
             }
+            error.write_unraisable(py, None);
         }
+        Ok(())
     }
 
-    /// Starts an operation that ends in an asyncio future. Gives a number for [`Driver::abandon`].
-    fn start(&self, py: Python<'_>, operation: &Operation, future: Bound<'_, PyAny>) -> PyResult<u64> {
-        match self.begin(operation)? {
-            Ok(complete) => {
-                settle(&future, complete(py))?;
-                Ok(u64::MAX)
-            }
-            Err((number, task)) => {
-                self.keep(number, Task { future: Some(future.unbind()), ..task });
-                Ok(number)
-            }
-        }
+    /// Starts an operation for whoever awaits it then.
+    fn start(&self, operation: &Bound<'_, Operation>, event_loop: Py<PyAny>) -> PyResult<()> {
+        self.begin(operation, event_loop, Attention::Paid).map(drop)
     }
 
     /// Starts an operation that nobody waits for. What fails at once is raised, what fails later is reported.
-    fn spawn(&self, py: Python<'_>, operation: &Operation) -> PyResult<()> {
-        match self.begin(operation)? {
-            Ok(complete) => complete(py).map(drop),
-            Err((number, task)) => {
-                self.keep(number, task);
-                Ok(())
-            }
+    fn spawn(&self, operation: &Bound<'_, Operation>) -> PyResult<()> {
+        let py = operation.py();
+        match self.begin(operation, py.None(), Attention::None)? {
+            Poll::Ready(()) => operation.get().failure(py),
+            Poll::Pending => Ok(()),
         }
-    }
-
-    /// Ends an operation: nobody waits for it any more.
-    fn abandon(&self, number: u64) {
-        let task = self.running.lock().remove(&number);
-        drop(task);
     }
 }

@@ -14,7 +14,7 @@ use pyo3::types::{
 use rmp::encode as write;
 
 use crate::bell::Bell;
-use crate::decode::MAX_NESTING;
+use crate::decode::{MAX_NESTING, Sender};
 use crate::failure::cannot_encode;
 use crate::memory::{Hold, Region, references};
 use crate::numpy;
@@ -42,7 +42,8 @@ pub(crate) enum Ownership {
 pub(crate) struct Encoding {
     pub(crate) ownership: Ownership,
     pub(crate) bell: Arc<Bell>,
-    pub(crate) pickle: bool,
+    /// Whether anybody vouches for those who get it: only then whatever is not plain may be pickled.
+    pub(crate) peers: Sender,
 }
 
 /// A promise not to change an array while it is under way: it is sent from where it lies.
@@ -164,7 +165,7 @@ impl<'py> Encoder<'py> {
         match self.plain(value, 1, true) {
             Ok(()) => Ok(()),
             Err(Obstacle::Failed(error)) => Err(error),
-            Err(Obstacle::Value(_)) if self.how.pickle => {
+            Err(Obstacle::Value(_)) if self.may_pickle(value.py())? => {
                 self.encoded.body.truncate(body);
                 self.encoded.buffers.truncate(buffers);
                 self.refer_to_pickle(value);
@@ -172,6 +173,15 @@ impl<'py> Encoder<'py> {
             }
             Err(Obstacle::Value(why)) => Err(cannot_encode(value.py(), &what(), &why)),
         }
+    }
+
+    /// Whether the program allows it, and whoever gets it will read it.
+    fn may_pickle(&self, py: Python<'_>) -> PyResult<bool> {
+        static ALLOWED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        if self.how.peers == Sender::Anyone {
+            return Ok(false);
+        }
+        ALLOWED.import(py, "mosaic_comms._pickling", "pickle_allowed")?.call0()?.extract()
     }
 
     /// `alone`: nobody has this value who has not given us the whole.
@@ -248,7 +258,7 @@ impl<'py> Encoder<'py> {
         if let Some(number) = numpy::scalar(value)? {
             return self.plain(&number, depth, alone);
         }
-        if self.how.pickle {
+        if self.may_pickle(value.py())? {
             return Err(not_plain(value));
         }
         if let Ok(tuple) = value.cast::<PyTuple>() {

@@ -31,6 +31,12 @@ impl<T> Native<T> {
         self.value.as_ref().filter(|_| self.is_native())
     }
 
+    /// The same, to be changed.
+    pub(crate) fn get_mut(&mut self) -> Option<&mut T> {
+        let native = self.is_native();
+        self.value.as_mut().filter(|_| native)
+    }
+
     /// The value, whose process it may be.
     pub(crate) fn inherited(&self) -> Option<&T> {
         self.value.as_ref()

@@ -9,6 +9,7 @@ use mosaic_comms::{
 };
 use parking_lot::Mutex;
 use pyo3::prelude::*;
+use pyo3::types::{PyString, PyTuple};
 use tokio::sync::oneshot;
 
 use crate::answer::Answer;
@@ -39,8 +40,11 @@ pub(crate) struct Inbox {
     state: Mutex<State>,
     /// How many requests have come: each has its number.
     requests: AtomicU64,
-    /// Called on the loop's thread with everything that comes.
+    methods: Mutex<Vec<Method>>,
+    /// Called on the loop's thread with every request.
     receiver: Py<PyAny>,
+    /// Called there with what else happens.
+    observer: Py<PyAny>,
     sender: Sender,
 }
 
@@ -52,8 +56,13 @@ struct State {
 }
 
 impl Inbox {
-    pub(crate) fn new(receiver: Py<PyAny>, sender: Sender) -> Inbox {
-        Inbox { state: Mutex::default(), requests: AtomicU64::new(0), receiver, sender }
+    pub(crate) fn new(receiver: Py<PyAny>, observer: Py<PyAny>, sender: Sender) -> Inbox {
+        let requests = AtomicU64::new(0);
+        Inbox { state: Mutex::default(), requests, methods: Mutex::default(), receiver, observer, sender }
+    }
+
+    pub(crate) fn describe(&self, methods: Vec<Method>) {
+        *self.methods.lock() = methods;
     }
 
     /// Whether a pickle of theirs may be read.
@@ -82,12 +91,12 @@ impl Inbox {
 
     /// Gives it to Python, on the loop's thread.
     pub(crate) fn hand_over(self: &Arc<Self>, py: Python<'_>, arrival: Arrival) -> PyResult<()> {
-        let receiver = self.receiver.bind(py);
+        let observer = self.observer.bind(py);
         match arrival {
-            Arrival::Cancelled(number) => receiver.call1(("cancelled", "", number))?,
-            Arrival::Connected(uid) => receiver.call1(("connected", uid.as_str(), py.None()))?,
+            Arrival::Cancelled(number) => observer.call1(("cancelled", "", number))?,
+            Arrival::Connected(uid) => observer.call1(("connected", uid.as_str(), py.None()))?,
             Arrival::Disconnected(uid, reason) => {
-                receiver.call1(("disconnected", uid.as_str(), reason.to_string()))?
+                observer.call1(("disconnected", uid.as_str(), reason.to_string()))?
             }
             Arrival::Request(request) => return self.hand_over_request(py, *request),
         };
@@ -96,14 +105,16 @@ impl Inbox {
 
     fn hand_over_request(self: &Arc<Self>, py: Python<'_>, request: Request) -> PyResult<()> {
         let Request { number, method, object, received, call, answer } = request;
-        let wants_reply = call.wants_reply();
-        let answer = Answer::new(number, answer, self.bell(), wants_reply);
+        let peer = call.sender().clone();
+        let answer = Answer::new(number, answer, call, self.bell(), self.sender);
         match decode::arguments(py, received, self.sender) {
             Err(error) => answer.refuse(py, &error),
             Ok((kwargs, args)) => {
-                let object = object.map(|object| (object.kind().to_owned(), object.uid().to_owned()));
-                let message = (method, object, kwargs, args, answer);
-                self.receiver.bind(py).call1(("request", call.sender().as_str(), message))?;
+                let args = args.unwrap_or_else(|| PyTuple::empty(py));
+                let target = object.map(|object| (object.kind().to_owned(), object.uid().to_owned(), args));
+                let peer = PyString::new(py, peer.as_str());
+                let method = PyString::new(py, &method);
+                self.receiver.bind(py).call1((peer, method, kwargs, target, answer))?;
             }
         }
         Ok(())
@@ -152,9 +163,9 @@ impl Runtime for PythonRuntime {
         Some(self.request(method, None, args.into_undecoded(), call))
     }
 
-    /// What a Python object has for methods is known when one is asked for.
+    /// As they were when the runtime began to listen: Python itself can't be asked here.
     fn methods(&self) -> Vec<Method> {
-        Vec::new()
+        self.0.methods.lock().clone()
     }
 
     fn command(

@@ -199,21 +199,21 @@ class Watched:
         assert self._giver.given is not None
         return sys.getrefcount(self._giver.given())
 
-    def reply(self, result: list[Any], *, pickle: bool) -> None:
+    def reply(self, result: list[Any]) -> None:
         before = self._references()
-        self._answer.reply(result, pickle=pickle)
+        self._answer.reply(result)
         # What was let go meanwhile is let go by the loop, whose turn this is not.
         self._seen.append(self._references() > before)
 
 
 def test_a_result_is_sent_from_where_it_lies_if_nobody_else_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     giver, seen = Giver(), []
-    made = _delivery.as_message
+    call = _delivery.call
 
-    def as_message(detail: tuple[Any, ...]) -> Any:
-        return made((*detail[:-1], Watched(detail[-1], giver, seen)))
+    def watched(comms: Any, sender: str, method: str, kwargs: dict[str, Any], answer: Any) -> None:
+        call(comms, sender, method, kwargs, Watched(answer, giver, seen))
 
-    monkeypatch.setattr(_delivery, "as_message", as_message)
+    monkeypatch.setattr(_delivery, "call", watched)
 
     async def test() -> None:
         async with network(("worker:0", giver)) as [monitor, _]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from conftest import HERE, network, run
+from conftest import HERE, WITHIN, network, run
 
 import mosaic_comms
 
@@ -191,5 +192,70 @@ def test_calls_from_several_threads_do_not_disturb_each_other() -> None:
             for thread in threads:
                 await asyncio.to_thread(thread.join)
             assert results == [1] * 200
+
+    run(test())
+
+
+class Passer:
+    """Passes a call on along a path of runtimes, and gives how far it came."""
+
+    def __init__(self) -> None:
+        self.comms: mosaic_comms.CommsManager | None = None
+        self.waits, self.answered = asyncio.Event(), asyncio.Event()
+        self.later: asyncio.Task[Any] | None = None
+
+    async def pass_on(self, sender: str, path: list[str]) -> str:
+        if not path:
+            return sender
+        assert self.comms is not None
+        calls = self.comms.options(timeout=WITHIN)
+        return str(await calls.send_recv_async(path[0], "pass_on", path=path[1:]))
+
+    def pass_on_later(self, sender: str, path: list[str]) -> None:
+        async def passing() -> str:
+            await self.answered.wait()
+            return await self.pass_on(sender, path)
+
+        self.later = asyncio.create_task(passing())
+
+    async def wait(self, sender: str) -> None:
+        self.waits.set()
+        await self.answered.wait()
+
+
+@contextlib.asynccontextmanager
+async def passers() -> AsyncIterator[tuple[mosaic_comms.CommsManager, Passer, Passer]]:
+    """Two runtimes that run one handler each."""
+    one, other = Passer(), Passer()
+    async with network(("worker:0", one), ("worker:1", other), running_handlers=1) as [monitor, *managers]:
+        one.comms, other.comms = managers
+        yield monitor, one, other
+
+
+def test_a_call_of_a_handler_is_refused_where_it_might_wait_for_itself() -> None:
+    async def test() -> None:
+        async with passers() as (monitor, _, _):
+            assert await monitor.proxy("worker:0").pass_on(path=["worker:1"]) == "worker:0"
+            with pytest.raises(mosaic_comms.OverloadedError, match="worker:0"):
+                await monitor.proxy("worker:0").pass_on(path=["worker:1", "worker:0"])
+
+    run(test())
+
+
+def test_what_a_handler_leaves_behind_is_not_nested_once_it_has_been_answered() -> None:
+    async def test() -> None:
+        async with passers() as (monitor, one, other):
+            await monitor.proxy("worker:0").pass_on_later(path=["worker:1"])
+            waiting = asyncio.create_task(monitor.proxy("worker:1").wait())
+            await other.waits.wait()
+            one.answered.set()
+            assert await monitor.proxy("worker:0").pass_on(path=[]) == "monitor"
+            assert one.comms is not None and one.later is not None
+            # Its call has been sent, and the heart comes behind it.
+            await one.comms.ping("worker:1")
+            assert not one.later.done()
+            other.answered.set()
+            assert await one.later == "worker:0"
+            await waiting
 
     run(test())

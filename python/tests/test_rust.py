@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import mosaic_comms
 
 EXAMPLES = Path(__file__).parents[2] / "target" / "debug" / "examples"
 PROGRAM = Path(os.environ.get("MOSAIC_TEST_EXAMPLES", EXAMPLES)) / "rust_worker"
+COMMAND = PROGRAM.parents[1] / "mosaic"
 
 
 @pytest.fixture
@@ -75,6 +77,50 @@ def test_an_error_of_rust_is_a_remote_error(rust_worker: Any) -> None:
                 mosaic_comms.allow_pickle(False)
 
     run(test())
+
+
+class Solver:
+    """Has methods of all kinds."""
+
+    def scale(self, sender: str, field: Any, factor: float = 1.0, *, name: str = "none") -> Any:
+        """Scale a field.
+
+        In place.
+        """
+
+    async def solve(self, sender: str, **settings: Any) -> None: ...
+
+    @staticmethod
+    def steps(sender: str) -> int:
+        return 100
+
+    @property
+    def broken(self) -> Any:
+        raise AssertionError("nobody has asked for it")
+
+    def _own(self, sender: str) -> None: ...
+
+
+def test_the_command_tells_the_methods_of_a_python_runtime() -> None:
+    if not COMMAND.exists():
+        pytest.fail(f"{COMMAND} is not there: cargo build -p mosaic-cli")
+
+    async def test() -> str:
+        async with network(("monitor", Solver())) as [monitor]:
+            line = [str(COMMAND), "methods", "monitor", "--monitor", f"{HERE}:{monitor.port}"]
+            asked = await asyncio.to_thread(subprocess.run, line, capture_output=True, text=True, check=True)
+            return asked.stdout
+
+    assert run(test()).splitlines() == [
+        "scale(field, factor = 1.0, name = 'none')",
+        "    Scale a field.",
+        "",
+        "    In place.",
+        "",
+        "solve(..)",
+        "",
+        "steps()",
+    ]
 
 
 def field_of(count: int) -> Any:

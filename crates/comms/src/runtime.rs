@@ -196,6 +196,12 @@ impl Call {
         self.asked.wants_reply()
     }
 
+    /// Runs code as part of the handler of this call: requests that it makes are nested in it, and belong to its trace. For
+    /// those who run handlers by themselves; where the executor or the compute pool does, their code is in this scope.
+    pub fn in_scope<R>(&self, run: impl FnOnce() -> R) -> R {
+        self.asked.surroundings().in_scope(run)
+    }
+
     /// The manager that received the call.
     pub fn comms(&self) -> &CommsManager {
         &self.comms

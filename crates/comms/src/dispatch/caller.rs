@@ -16,6 +16,7 @@ use crate::manager::Shared;
 use crate::message::{Message, Origin};
 use crate::pool::Received;
 use crate::runtime::HandlerResult;
+use crate::trace::Surroundings;
 
 /// What is asked for and by whom: what the handler and whoever sees to its reply share.
 pub(crate) struct Asked {
@@ -53,6 +54,11 @@ impl Asked {
     /// The trace that the request belongs to, as its sender wrote it.
     pub(super) fn trace(&self) -> Option<&str> {
         self.message.trace()
+    }
+
+    /// What surrounds code that is run on behalf of this request, and has no span of its own.
+    pub(crate) fn surroundings(&self) -> Surroundings {
+        Surroundings::of_handler(self.facts().depth, self.trace().and_then(|text| text.parse().ok()))
     }
 
     /// The arguments of the call.

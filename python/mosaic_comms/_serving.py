@@ -1,0 +1,51 @@
+"""The request that the code of a handler serves, and its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import itertools
+from typing import TYPE_CHECKING, Any
+
+from . import _core
+
+if TYPE_CHECKING:
+    from ._manager import CommsManager
+
+_numbers = itertools.count(1)
+
+
+class OwnAnswer:
+    """The answer to a message that a runtime has sent to itself: nothing is encoded."""
+
+    def __init__(self, comms: CommsManager, future: asyncio.Future[Any] | None) -> None:
+        self._comms = comms
+        self._future = future
+        self.wanted = future is not None
+        self.number = -next(_numbers)
+        self.within = within()
+        """The request of somebody else that this is a part of."""
+
+    def reply(self, result: list[Any]) -> None:
+        """Give the result."""
+        if self._future is not None and not self._future.done():
+            self._future.set_result(result[0])
+
+    def raised(self, failure: BaseException) -> None:
+        """Give what was raised."""
+        if self._future is None:
+            self._comms._failed(self._comms.uid, failure)
+        elif not self._future.done():
+            self._future.set_exception(failure)
+
+
+serving: contextvars.ContextVar[_core.Answer | OwnAnswer | None] = contextvars.ContextVar(
+    "mosaic_comms_serving", default=None
+)
+"""The answer to the request that the current task handles."""
+
+
+def within() -> _core.Answer | None:
+    """Give the request in which others are nested that are made here."""
+    answer = serving.get()
+    return answer.within if isinstance(answer, OwnAnswer) else answer
