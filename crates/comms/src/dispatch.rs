@@ -9,7 +9,6 @@ mod running;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use mosaic_proto::Session;
@@ -47,9 +46,16 @@ pub(crate) struct Inbox {
     gate: Mutex<Gate>,
     /// Started with the first message. Its queue is bounded by the window of the link, in bytes.
     dispatcher: OnceLock<mpsc::UnboundedSender<Turn>>,
-    /// Requests that were given up before their turn.
-    cancelled: Mutex<BTreeSet<u64>>,
-    last_started: AtomicU64,
+    given_up: Mutex<GivenUp>,
+}
+
+/// Requests that were given up before their turn. A link outlives its sessions, and the next may use the same ids.
+#[derive(Debug, Default)]
+struct GivenUp {
+    /// That of the last cancellation.
+    session: Session,
+    ids: BTreeSet<u64>,
+    last_started: (Session, u64),
 }
 
 /// Messages are held until the peer's arrival was announced; then they go to the dispatcher, or to those who `recv`.
@@ -146,25 +152,34 @@ impl Inbox {
     }
 
     /// A request is given up that cannot be found among the running: it waits, or is about to run.
-    pub(crate) fn cancel(&self, id: u64) {
-        let mut cancelled = self.cancelled.lock();
-        if id >= self.last_started.load(Ordering::Acquire) {
-            cancelled.insert(id);
+    pub(crate) fn cancel(&self, session: Session, id: u64) {
+        let mut given_up = self.given_up.lock();
+        if std::mem::replace(&mut given_up.session, session) != session {
+            given_up.ids.clear();
+        }
+        let (started_in, last) = given_up.last_started;
+        if started_in != session || id >= last {
+            given_up.ids.insert(id);
         }
     }
 
     /// Whether the request that has started last was given up just then.
-    fn was_cancelled(&self, id: u64) -> bool {
-        self.cancelled.lock().remove(&id)
+    fn was_cancelled(&self, session: Session, id: u64) -> bool {
+        let mut given_up = self.given_up.lock();
+        given_up.session == session && given_up.ids.remove(&id)
     }
 
     /// Notes that a request has its turn; false if it was given up.
-    fn start(&self, id: u64) -> bool {
-        let mut cancelled = self.cancelled.lock();
-        self.last_started.fetch_max(id, Ordering::AcqRel);
-        let wanted = !cancelled.remove(&id);
-        while cancelled.first().is_some_and(|&first| first < id) {
-            cancelled.pop_first();
+    fn start(&self, session: Session, id: u64) -> bool {
+        let mut given_up = self.given_up.lock();
+        let (started_in, last) = given_up.last_started;
+        given_up.last_started = (session, if started_in == session { last.max(id) } else { id });
+        if given_up.session != session {
+            return true;
+        }
+        let wanted = !given_up.ids.remove(&id);
+        while given_up.ids.first().is_some_and(|&first| first < id) {
+            given_up.ids.pop_first();
         }
         wanted
     }

@@ -113,7 +113,7 @@ impl Caller {
     /// The request has its turn. False if it was given up before.
     pub(super) fn wants_it(&self) -> bool {
         match self.origin() {
-            Origin::Link { link, express: false, .. } => link.inbox.start(self.id()),
+            Origin::Link { link, session, express: false } => link.inbox.start(*session, self.id()),
             _ => !self.asked.is_cancelled(),
         }
     }
@@ -122,9 +122,9 @@ impl Caller {
     pub(super) fn register(&mut self) -> CancellationToken {
         self.registered = true;
         let token = self.asked.token();
-        if let Origin::Link { link, .. } = self.origin() {
-            link.running.lock().insert(self.id(), token.clone());
-            if link.inbox.was_cancelled(self.id()) {
+        if let Origin::Link { link, session, .. } = self.origin() {
+            link.running.lock().insert((*session, self.id()), token.clone());
+            if link.inbox.was_cancelled(*session, self.id()) {
                 token.cancel();
             }
         }
@@ -158,10 +158,10 @@ impl Caller {
     /// The outcome is there, or nobody waits for it. False if that was so before.
     fn end(&mut self) -> bool {
         let registered = std::mem::take(&mut self.registered);
-        if let Origin::Link { link, .. } = self.origin()
+        if let Origin::Link { link, session, .. } = self.origin()
             && registered
         {
-            link.running.lock().remove(&self.id());
+            link.running.lock().remove(&(*session, self.id()));
         }
         std::mem::take(&mut self.waits)
     }

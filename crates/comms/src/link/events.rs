@@ -20,7 +20,7 @@ impl Link {
                 let _ = ticket.send(outcome);
             }
             Event::Request { incoming, session } => self.receive(incoming, session),
-            Event::Cancel { id } => self.cancel_running(id),
+            Event::Cancel { id, session } => self.cancel_running(session, id),
             Event::Dial(lane) => self.dial(lane),
             Event::AbandonDial(lane) => self.abandon_dial(lane),
             Event::Close { lane, connection } => self.close(lane, connection),
@@ -54,11 +54,11 @@ impl Link {
     }
 
     /// The peer gave a request up: a handler that runs is told, one that waits its turn is not started.
-    fn cancel_running(&self, id: u64) {
-        let running = self.running.lock().get(&id).cloned();
+    fn cancel_running(&self, session: Session, id: u64) {
+        let running = self.running.lock().get(&(session, id)).cloned();
         match running {
             Some(token) => token.cancel(),
-            None => self.inbox.cancel(id),
+            None => self.inbox.cancel(session, id),
         }
     }
 

@@ -71,8 +71,8 @@ pub(crate) struct Link {
     pub(crate) inbox: Inbox,
     /// Cancelled when the link is over: ends its timer and its pumps.
     pub(crate) over: CancellationToken,
-    /// The handlers that the peer may cancel, by the ids of their requests.
-    pub(crate) running: Mutex<BTreeMap<u64, CancellationToken>>,
+    /// The handlers that the peer may cancel, by the ids of their requests, which are those of a session.
+    pub(crate) running: Mutex<BTreeMap<(Session, u64), CancellationToken>>,
     recorder: Mutex<Recorder>,
 }
 

@@ -54,6 +54,8 @@ pub enum Event<T, B: AsRef<[u8]>> {
     Cancel {
         /// The request's id.
         id: u64,
+        /// The session that it came in: ids begin anew with the peer's next life.
+        session: Session,
     },
     /// What a ticket waited for has ended.
     Outcome {

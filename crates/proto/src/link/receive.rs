@@ -217,9 +217,10 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
 
     /// A cancellation may overtake its request: it is remembered until the request must have come.
     fn handle_cancel(&mut self, id: u64, after: u64) {
+        let Some(session) = self.session() else { return };
         let received = self.lanes[Lane::Data.index()].received;
         if received >= after {
-            self.events.push_back(Event::Cancel { id });
+            self.events.push_back(Event::Cancel { id, session });
         } else if self.cancelled.len() < MAX_REMEMBERED_CANCELS {
             self.cancelled.insert(id, after);
         }

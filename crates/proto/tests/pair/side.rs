@@ -219,7 +219,7 @@ impl Side {
                 assert!(self.link.session().is_none_or(|now| now == session), "an old session's");
                 self.hear(now, &incoming, session);
             }
-            Event::Cancel { id } => self.cancels.push(id),
+            Event::Cancel { id, .. } => self.cancels.push(id),
             Event::Outcome { ticket, outcome } => self.end(ticket, ended(outcome)),
             Event::Reserve { class, bytes, essential } => self.reserve(class, bytes, essential),
             Event::Release { class, bytes } => {
