@@ -9,7 +9,9 @@ use mosaic_comms::{
     CallError, CommsManager, Config, Context, Event, Execution, HandlerError, Methods, Reason, Uid, kwargs,
 };
 use parking_lot::Mutex;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// What happened when.
 type Log = Arc<Mutex<Vec<(Duration, String)>>>;
@@ -187,6 +189,56 @@ fn idle_links_stay_alive() {
         while let Some(event) = events.next().await {
             assert!(matches!(event, Event::Connected { .. }), "{event:?}");
         }
+        net.stop().await;
+    });
+}
+
+#[test]
+fn what_one_life_gave_up_is_not_held_against_the_next() {
+    simulate(|| async {
+        let network = Context::simulated(4);
+        let beside = || Config::default().context(network.simulated_beside(1 << 30));
+        let serving = serving(&Log::default(), Instant::now());
+        let worker = CommsManager::start("worker", serving, beside()).await.unwrap();
+        let start = async || {
+            let head = CommsManager::start("head", Methods::new(), beside()).await.unwrap();
+            head.connect_send("worker", &worker.address(), worker.port()).await.unwrap();
+            head
+        };
+        let call = |head: &CommsManager, n: u32| {
+            timeout(MINUTE, head.send_recv::<u32>("worker", "call", kwargs! { n: n }).into_future())
+        };
+        let first = start().await;
+        assert_eq!(call(&first, 1).await.unwrap().unwrap(), 1);
+        // Its next call has been served when the worker hears that it was given up, while the reply was under way.
+        first.context().set_slowness(Duration::from_millis(50));
+        assert!(timeout(Duration::from_millis(75), call(&first, 2)).await.is_err());
+        sleep_until(Instant::now() + Duration::from_millis(100)).await;
+        let mut events = worker.events();
+        first.context().hold_to(worker.context());
+        worker.context().hold_to(first.context());
+        while !matches!(events.next().await.unwrap(), Event::Unreachable { .. }) {}
+        drop(first);
+        let second = start().await;
+        for n in 3..10 {
+            assert_eq!(call(&second, n).await.unwrap().unwrap(), n);
+        }
+        second.stop().await;
+        worker.stop().await;
+    });
+}
+
+#[test]
+fn a_deadline_is_kept_while_the_monitor_is_asked_for_the_peer() {
+    simulate(|| async {
+        let net = net(3, &Log::default()).await;
+        net.context.partition();
+        let (begun, limit) = (Instant::now(), Duration::from_millis(100));
+        let error = net.head.send_recv::<()>("somebody", "never", ()).deadline(limit).await.unwrap_err();
+        assert!(begun.elapsed() < 2 * limit, "{:?}", begun.elapsed());
+        let CallError::Timeout { peer, after, execution } = &error else { panic!("{error:?}") };
+        assert!(peer == "somebody" && *after == limit && *execution == Execution::NotRun, "{error:?}");
+        net.context.heal();
         net.stop().await;
     });
 }

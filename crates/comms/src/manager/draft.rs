@@ -14,7 +14,7 @@ use mosaic_proto::{Reason, Uid};
 use parking_lot::Mutex;
 use smol_str::SmolStr;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
@@ -170,7 +170,7 @@ impl Draft {
         match self.take_args().and_then(|args| Ok((self.known_route()?, args))) {
             Ok((Some(route), args)) => self.send_by(route, args),
             Ok((None, args)) => Step::Wait(Box::pin(async move {
-                let route = self.asked_route().await;
+                let route = self.asked_route().await?;
                 self.send_by(route, args).end().await
             })),
             Err(error) => Step::Done(Err(error)),
@@ -227,27 +227,31 @@ impl Draft {
     /// Sends a request and gives what will be its reply.
     pub(super) fn call<R: 'static>(mut self) -> Step<Result<Reply<R>, CallError>> {
         match self.take_args().and_then(|args| Ok((self.known_route()?, args))) {
-            Ok((Some(route), args)) => Step::Done(self.call_by(route, Cow::Owned(args))),
-            Ok((None, args)) => Step::Wait(Box::pin(async move {
-                let route = self.asked_route().await;
-                self.call_by(route, Cow::Owned(args))
-            })),
+            Ok((Some(route), args)) => Step::Done(self.call_by(route, Cow::Owned(args), None)),
+            Ok((None, args)) => Step::Wait(Box::pin(self.call_with(Cow::Owned(args)))),
             Err(error) => Step::Done(Err(error)),
         }
     }
 
     /// The same with arguments that others may send too.
     pub(super) async fn call_with<R>(self, args: Cow<'_, Encoded>) -> Result<Reply<R>, CallError> {
-        let route = match self.known_route()? {
-            Some(route) => route,
-            None => self.asked_route().await,
-        };
-        self.call_by(route, args)
+        if let Some(route) = self.known_route()? {
+            return self.call_by(route, args, None);
+        }
+        let begun = Instant::now();
+        let route = self.asked_route().await?;
+        self.call_by(route, args, Some(begun))
     }
 
-    fn call_by<R>(self, route: Route, args: Cow<'_, Encoded>) -> Result<Reply<R>, CallError> {
+    /// `begun`: if that was before now. The deadline counts from there.
+    fn call_by<R>(
+        self,
+        route: Route,
+        args: Cow<'_, Encoded>,
+        begun: Option<Instant>,
+    ) -> Result<Reply<R>, CallError> {
         let peer = match route {
-            Route::Link(link) => return self.call_over(link, &args),
+            Route::Link(link) => return self.call_over(link, &args, begun),
             Route::Own => self.shared().uid.clone(),
             Route::Departed(reason) => {
                 let peer = Uid::new(&self.uid)?;
@@ -262,7 +266,12 @@ impl Draft {
         Ok(self.reply(peer, span, Waiting::Own { reply, timer, cancel: Some(cancel) }))
     }
 
-    fn call_over<R>(self, link: Arc<Link>, args: &Encoded) -> Result<Reply<R>, CallError> {
+    fn call_over<R>(
+        self,
+        link: Arc<Link>,
+        args: &Encoded,
+        begun: Option<Instant>,
+    ) -> Result<Reply<R>, CallError> {
         let (ticket, outcome) = oneshot::channel();
         let context = &self.shared().context;
         let (outgoing, span) = self.encode(args, true)?;
@@ -270,7 +279,7 @@ impl Draft {
             outgoing,
             express: self.express,
             reply: Some(ticket),
-            deadline: self.deadline.map(|limit| context.time(Instant::now() + limit)),
+            deadline: self.deadline.map(|limit| context.time(begun.unwrap_or_else(Instant::now) + limit)),
         };
         match link.send(request) {
             Ok(admission) => {
@@ -371,10 +380,21 @@ impl Draft {
     }
 
     /// Where the message goes, by the monitor's word.
-    async fn asked_route(&self) -> Route {
-        let found = self.shared().clone().look_for(self.uid.to_string()).await;
+    async fn asked_route(&self) -> Result<Route, CallError> {
+        let asking = self.shared().clone().look_for(self.uid.to_string());
+        let found = match self.deadline {
+            Some(limit) => timeout(limit, asking).await.map_err(|_| self.timed_out(limit))?,
+            None => asking.await,
+        };
         let link = if found { self.shared().link_to(&self.uid) } else { None };
-        link.map_or(Route::Unknown, Route::Link)
+        Ok(link.map_or(Route::Unknown, Route::Link))
+    }
+
+    fn timed_out(&self, after: Duration) -> CallError {
+        match Uid::new(&self.uid) {
+            Ok(peer) => CallError::Timeout { peer, after, execution: Execution::NotRun },
+            Err(error) => error.into(),
+        }
     }
 
     fn unknown(&self) -> CallError {
