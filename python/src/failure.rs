@@ -60,7 +60,9 @@ pub(crate) fn bind_error(py: Python<'_>, error: &BindError) -> PyErr {
 
 pub(crate) fn connect_error(py: Python<'_>, error: &ConnectError) -> PyErr {
     let (kind, peer) = match error {
-        ConnectError::Unreachable { uid, .. } => ("unreachable", Some(uid)),
+        ConnectError::Unreachable { uid, .. } | ConnectError::Unanswered { uid, .. } => {
+            ("unreachable", Some(uid))
+        }
         ConnectError::Refused { uid, .. } => ("refused", Some(uid)),
         ConnectError::Gone { uid, .. } => ("disconnected", Some(uid)),
         ConnectError::InvalidUid(_) => ("invalid-uid", None),

@@ -386,6 +386,14 @@ pub enum ConnectError {
         /// The last attempt at each address.
         attempts: Vec<Attempt>,
     },
+    /// The peer is connected, and has not answered our hand in time: it has much to do, or is none that shakes hands.
+    #[error("{uid} is connected and did not shake hands within {:.1} s", .within.as_secs_f64())]
+    Unanswered {
+        /// Who.
+        uid: Uid,
+        /// How long it was waited for.
+        within: Duration,
+    },
     /// The peer does not want us.
     #[error("{uid} refused the connection: {why}")]
     Refused {
@@ -415,7 +423,7 @@ pub enum ConnectError {
 
 fn list(attempts: &[Attempt]) -> String {
     match attempts {
-        [] => "no address was tried".to_owned(),
+        [] => "its last connection has ended, and no dial has since".to_owned(),
         attempts => {
             attempts.iter().map(|a| format!("{}: {}", a.address, a.outcome)).collect::<Vec<_>>().join("; ")
         }

@@ -1,12 +1,16 @@
 //! Construction, addresses, and what a start that fails says.
 #![allow(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use mosaic_comms::{
-    BindError, CommsManager, Config, ConfigError, ConnectError, Context, Methods, Security, StartError,
+    BindError, CommsManager, Config, ConfigError, ConnectError, Context, Methods, Security, StartError, Uid,
+    UnixSockets,
 };
-use mosaic_testkit::{Transport, network};
+use mosaic_proto::Session;
+use mosaic_proto::wire::{Command, Lane, Ready};
+use mosaic_testkit::{Transport, greeted, network, read_to_end, stranger};
 
 fn own_context() -> Config {
     Config::default().context(Context::builder().build().unwrap())
@@ -90,6 +94,42 @@ async fn a_monitor_that_is_not_there_is_told_with_every_address_in_time() {
             told(&error)
         );
     }
+}
+
+#[tokio::test]
+async fn a_monitor_that_takes_connections_and_says_nothing_is_told_with_its_address() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let error = over_clear_tcp_to(silent.local_addr().unwrap().port()).await;
+    let address = silent.local_addr().unwrap();
+    assert_eq!(told(&error), format!("monitor could not be reached within 0.4 s: {address}: no answer yet"));
+}
+
+#[tokio::test]
+async fn a_monitor_that_is_connected_and_does_not_shake_hands_is_told_as_that() {
+    let idle = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = idle.local_addr().unwrap().port();
+    let ready = Ready {
+        uid: Some(Uid::new("monitor").unwrap()),
+        mosaic: None,
+        ..stranger(Lane::Control, Session::NONE)
+    };
+    let idling = tokio::task::spawn_blocking(move || {
+        let (mut stream, _) = idle.accept().unwrap();
+        stream.write_all(&greeted(&Command::Ready(ready))).unwrap();
+        stream
+    });
+    let error = over_clear_tcp_to(port).await;
+    assert_eq!(told(&error), "monitor is connected and did not shake hands within 0.4 s");
+    read_to_end(idling.await.unwrap()).await;
+}
+
+/// What comes of starting with a monitor at this port.
+async fn over_clear_tcp_to(port: u16) -> ConnectError {
+    let config = own_context().address("127.0.0.1").security(Security::Insecure);
+    let config = config.unix_sockets(UnixSockets::Avoid).handshake_within(Duration::from_millis(400));
+    let started = CommsManager::start("head", Methods::new(), config.monitor("127.0.0.1", port)).await;
+    let StartError::Handshake(error) = started.unwrap_err() else { panic!("it could be bound") };
+    error
 }
 
 #[tokio::test]

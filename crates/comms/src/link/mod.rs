@@ -232,6 +232,15 @@ impl Link {
         (state.attempts.clone(), state.refusal.clone())
     }
 
+    /// A dial has begun: the first since the last connection has no other outcome to tell yet.
+    pub(crate) fn note_dialling(&self, address: &str) {
+        let mut state = self.state.lock();
+        if state.attempts.is_empty() {
+            let outcome = "no answer yet".to_owned();
+            state.attempts.push(Attempt { address: address.to_owned(), outcome });
+        }
+    }
+
     pub(crate) fn note_attempts(&self, attempts: Vec<Attempt>, refusal: Option<Refusal>) {
         let mut state = self.state.lock();
         state.attempts = attempts;

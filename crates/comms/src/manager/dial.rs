@@ -23,12 +23,10 @@ use crate::transport::{AnyStream, address, tcp};
 
 /// Dials one lane of a link, and reports what came of it.
 pub(crate) async fn dial(shared: Arc<Shared>, link: Arc<Link>, lane: Lane) {
-    let outcome = timeout(HANDSHAKE_TIMEOUT, dial_now(&shared, &link, lane)).await;
-    let (failure, refused) = match outcome {
-        Ok(Ok(())) | Ok(Err(Failed::Abandoned)) => return,
-        Ok(Err(Failed::Dial(failure))) => (failure, None),
-        Ok(Err(Failed::Refused(refusal))) => (DialFailure::Answered(refusal.clone()), Some(refusal)),
-        Err(_) => (DialFailure::Unreachable, None),
+    let (failure, refused) = match dial_in_time(&shared, &link, lane).await {
+        Ok(()) | Err(Failed::Abandoned) => return,
+        Err(Failed::Dial(failure)) => (failure, None),
+        Err(Failed::Refused(refusal)) => (DialFailure::Answered(refusal.clone()), Some(refusal)),
     };
     debug!(parent: &shared.span, peer = %link.peer, ?lane, ?failure, "dial failed");
     if let Some(refusal) = refused {
@@ -43,14 +41,28 @@ enum Failed {
     Abandoned,
 }
 
-async fn dial_now(shared: &Arc<Shared>, link: &Arc<Link>, lane: Lane) -> Result<(), Failed> {
-    let Some((host, port)) = shared.place_to_dial(&link.peer) else {
-        let attempt =
-            Attempt { address: "nowhere".to_owned(), outcome: "its address is not known".to_owned() };
-        link.note_attempts(vec![attempt], None);
-        return Err(Failed::Dial(DialFailure::Unreachable));
+async fn dial_in_time(shared: &Arc<Shared>, link: &Arc<Link>, lane: Lane) -> Result<(), Failed> {
+    let nothing_came = |address: String, outcome: String| {
+        link.note_attempts(vec![Attempt { address, outcome }], None);
+        Err(Failed::Dial(DialFailure::Unreachable))
     };
-    let stream = match reach(shared, &host, port).await {
+    let Some((host, port)) = shared.place_to_dial(&link.peer) else {
+        return nothing_came("nowhere".to_owned(), "its address is not known".to_owned());
+    };
+    let address = format!("{host}:{port}");
+    link.note_dialling(&address);
+    let dialled = timeout(HANDSHAKE_TIMEOUT, dial_now(shared, link, lane, &host, port)).await;
+    dialled.unwrap_or_else(|_| nothing_came(address, HandshakeError::Timeout.to_string()))
+}
+
+async fn dial_now(
+    shared: &Arc<Shared>,
+    link: &Arc<Link>,
+    lane: Lane,
+    host: &str,
+    port: u16,
+) -> Result<(), Failed> {
+    let stream = match reach(shared, host, port).await {
         Ok(stream) => stream,
         Err(attempts) => {
             let refused = attempts.iter().all(|(_, error)| is_refusal(error));

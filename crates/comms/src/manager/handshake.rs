@@ -174,8 +174,10 @@ fn holder_lives(link: &Link) -> bool {
 
 fn unreachable(link: &Link, within: Duration) -> ConnectError {
     let (attempts, refusal) = link.last_attempts();
+    let uid = link.peer.clone();
     match refusal {
-        Some((refusal, _)) => ConnectError::Refused { uid: link.peer.clone(), why: refusal.detail },
-        None => ConnectError::Unreachable { uid: link.peer.clone(), within, attempts },
+        Some((refusal, _)) => ConnectError::Refused { uid, why: refusal.detail },
+        None if link.look(|machine| machine.is_up()) => ConnectError::Unanswered { uid, within },
+        None => ConnectError::Unreachable { uid, within, attempts },
     }
 }
