@@ -79,6 +79,10 @@ pub const NOTICE_BYTES: usize = 32 * 1024;
 /// messages.
 pub const NEWS_DELAY: Duration = Duration::from_millis(10);
 
+/// After the monitor has told its members of changes, it gathers for at least this long for each that it has told: while a
+/// thousand join, each of them is told four times a second and not a hundred times.
+pub const NEWS_PACE: Duration = Duration::from_micros(250);
+
 /// Changes that the monitor gathers at most before it spreads them without waiting.
 pub const MAX_UNSPREAD: usize = 4 * 1024;
 

@@ -317,7 +317,7 @@ impl CommsManager {
 
     /// Whether `uid` is known through a handshake, or vouched for by one or by the monitor.
     pub fn shaken(&self, uid: &str) -> bool {
-        self.shared.directory().shaken.contains(uid)
+        self.shared.directory().shaken(uid)
     }
 
     /// The address at which `uid` can be reached.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! joiner   --hand-->  monitor   --shake-->  joiner      introduce, hand, shake
-//! monitor  --news-->  everybody                         at most NEWS_DELAY after a change, one delta a member
+//! monitor  --news-->  everybody                         soon after a change, one delta a member
 //! member   --news-->  monitor                           what its own links prove: who is dead, who has left
 //! ```
 //! Who is believed: the monitor in everything; everybody about itself; a link about whom it joins us to; anybody
@@ -255,8 +255,8 @@ impl Membership {
     }
 
     /// We are about to say goodbye: what is known and not yet said is said now, and nothing after it.
-    pub fn leave(&mut self) {
-        self.flush();
+    pub fn leave(&mut self, now: Time) {
+        self.flush(now);
         if self.life == Life::Here {
             self.life = Life::Leaving;
         }
@@ -265,7 +265,7 @@ impl Membership {
     /// A moment that [`Membership::poll_timeout`] gave has come.
     pub fn handle_timeout(&mut self, now: Time) {
         if self.flush_due().is_some_and(|due| due <= now) {
-            self.flush();
+            self.flush(now);
         }
         for uid in self.claims.due(now) {
             self.settle_claim(now, &uid);
@@ -334,10 +334,10 @@ impl Membership {
     }
 
     /// Says what is known and not yet said.
-    fn flush(&mut self) {
+    fn flush(&mut self, now: Time) {
         match &mut self.role {
             Role::Monitor(spread) => {
-                for (to, news) in spread.flush() {
+                for (to, news) in spread.flush(now) {
                     self.send(&to, Notice::News(news));
                 }
             }

@@ -117,26 +117,24 @@ impl Roster {
 
     /// The monitor vouches for `uid` in its shake number `round`, or since.
     pub(super) fn vouch(&mut self, uid: &Uid, round: u64) {
-        self.set_doubt(uid, None);
-        if let Some(peer) = self.peers.get_mut(uid) {
-            peer.vouched = Some(round);
+        let Some(peer) = self.peers.get_mut(uid) else { return };
+        peer.vouched = Some(round);
+        if peer.standing != Standing::Shaken {
+            peer.standing = Standing::Shaken;
+            self.changed.push(uid.clone());
         }
-        self.promote(uid, Standing::Shaken);
+        if let Some(until) = peer.doubted_until.take() {
+            self.doubts.remove(&(until, uid.clone()));
+        }
     }
 
     /// `uid` will be let go at `until` unless it is vouched for.
     pub(super) fn doubt(&mut self, uid: &Uid, until: Time) {
-        self.set_doubt(uid, Some(until));
-    }
-
-    fn set_doubt(&mut self, uid: &Uid, until: Option<Time>) {
         let Some(peer) = self.peers.get_mut(uid) else { return };
-        if let Some(before) = std::mem::replace(&mut peer.doubted_until, until) {
+        if let Some(before) = peer.doubted_until.replace(until) {
             self.doubts.remove(&(before, uid.clone()));
         }
-        if let Some(until) = until {
-            self.doubts.insert((until, uid.clone()));
-        }
+        self.doubts.insert((until, uid.clone()));
     }
 
     /// When the next of those in doubt is to be let go.

@@ -8,13 +8,17 @@
 //! A newcomer's shake holds all that is in the log, so its cursor starts at the end: it misses nothing and hears
 //! nothing twice. At a flush each member gets what lies after its cursor as one delta; members with the same cursor
 //! share it. So a member costs the bytes of what is new to it, and the work is in proportion to the bytes.
+//!
+//! A change that comes alone is told after [`NEWS_DELAY`]; those of a storm are gathered for longer, the more members
+//! there are to tell ([`NEWS_PACE`]). So the monitor has time in between for those who come, whatever the size of the
+//! network and however slow the machine.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::notice::{News, news_parts};
 use crate::identity::Instance;
-use crate::limits::{MAX_UNSPREAD, NEWS_DELAY};
+use crate::limits::{MAX_UNSPREAD, NEWS_DELAY, NEWS_PACE};
 use crate::reason::Reason;
 use crate::time::Time;
 use crate::topology::Place;
@@ -33,6 +37,8 @@ pub(super) struct Spread {
     /// How much of the log each member that shook hands has been told.
     cursors: BTreeMap<Uid, usize>,
     due: Option<Time>,
+    /// The members have been told, and are not told again before this.
+    rests_until: Time,
 }
 
 impl Spread {
@@ -46,7 +52,8 @@ impl Spread {
 
     fn record(&mut self, now: Time, change: Change) {
         self.log.push(change);
-        let latest = if self.log.len() >= MAX_UNSPREAD { now } else { now + NEWS_DELAY };
+        let gathered = self.rests_until.max(now + NEWS_DELAY);
+        let latest = if self.log.len() >= MAX_UNSPREAD { now } else { gathered };
         self.due = Some(self.due.map_or(latest, |due| due.min(latest)));
     }
 
@@ -69,9 +76,10 @@ impl Spread {
     }
 
     /// What each member has to be told now. The log is empty afterwards.
-    pub(super) fn flush(&mut self) -> Vec<(Uid, Arc<News>)> {
+    pub(super) fn flush(&mut self, now: Time) -> Vec<(Uid, Arc<News>)> {
         let log = std::mem::take(&mut self.log);
         self.due = None;
+        self.rests_until = now + NEWS_PACE * self.cursors.len() as u32;
         let mut deltas: BTreeMap<usize, Vec<Arc<News>>> = BTreeMap::new();
         let mut told = Vec::new();
         for (uid, cursor) in &mut self.cursors {

@@ -191,7 +191,7 @@ impl Cluster {
 
     fn leave(&mut self, uid: &Uid) {
         let Some(runtime) = self.runtimes.get_mut(uid) else { return };
-        runtime.membership.leave();
+        runtime.membership.leave(self.now);
         self.drain(uid);
         self.end(uid, Verdict::Left, Reason::Left { why: String::new() });
     }

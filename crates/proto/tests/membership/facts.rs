@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mosaic_proto::limits::{CLAIM_WAIT, MAX_ADDRESS, NEWS_DELAY, REPORT_DELAY, TOPOLOGY_GRACE};
+use mosaic_proto::limits::{CLAIM_WAIT, MAX_ADDRESS, NEWS_DELAY, NEWS_PACE, REPORT_DELAY, TOPOLOGY_GRACE};
 use mosaic_proto::membership::{Effect, Membership, News, Notice, Notify, Part, Refusal, Verdict};
 use mosaic_proto::{Instance, Place, Reason, Time, Uid};
 
@@ -79,6 +79,27 @@ fn a_storm_of_joins_tells_everybody_of_everybody_once() {
         assert!(messages <= 4, "{uid} gets {messages} messages");
     }
     assert_eq!(monitor.poll_timeout(), None);
+}
+
+#[test]
+fn a_change_is_told_soon_and_those_of_a_storm_together() {
+    const RUNTIMES: u32 = 1000;
+    let mut monitor = machine("monitor", 1);
+    for number in 0..RUNTIMES {
+        monitor.hand(START, &uid(&format!("worker:{number}")), place(u64::from(number) + 2));
+    }
+    let told = START + NEWS_DELAY;
+    monitor.handle_timeout(told);
+    monitor.hand(told, &uid("early"), place(2000));
+    let rested = told + NEWS_PACE * RUNTIMES;
+    assert_eq!(monitor.poll_timeout(), Some(rested));
+    effects(&mut monitor);
+    monitor.handle_timeout(rested);
+    let joined = vec![(uid("early"), place(2000))];
+    assert_eq!(news(&effects(&mut monitor), "worker:7"), [News { gone: vec![], joined }]);
+    let quiet = rested + NEWS_PACE * 2 * RUNTIMES;
+    monitor.link_ended(quiet, &uid("early"), Instance(2000), killed(), Verdict::Dead);
+    assert_eq!(monitor.poll_timeout(), Some(quiet + NEWS_DELAY));
 }
 
 #[test]
@@ -345,7 +366,7 @@ fn nothing_is_sent_after_leaving_but_what_was_known_is_said_before() {
     monitor.hand(START, &uid("worker:0"), place(2));
     monitor.hand(START, &uid("worker:1"), place(3));
     effects(&mut monitor);
-    monitor.leave();
+    monitor.leave(START);
     assert_eq!(news(&effects(&mut monitor), "worker:0").len(), 1);
     monitor.hand(START, &uid("worker:2"), place(4));
     assert!(!effects(&mut monitor).iter().any(|effect| matches!(effect, Effect::Send { .. })));

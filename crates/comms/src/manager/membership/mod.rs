@@ -2,31 +2,32 @@
 //!
 //! Data never passes through here. What others may read of it is a snapshot that follows every change.
 
+mod directory;
 mod program;
 mod wire;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use mosaic_proto::link::Verdict as LinkVerdict;
-use mosaic_proto::membership::{Effect, Membership, Notice, Notify as Pass, Part, Verdict};
+use mosaic_proto::membership::{Effect, Membership, News, Notice, Notify as Pass, Part, Verdict};
 use mosaic_proto::wire::Kind;
-use mosaic_proto::{Instance, Place, Reason, Topology, Uid};
+use mosaic_proto::{Instance, Place, Reason, Uid};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, info};
 
+pub(crate) use self::directory::Directory;
 use self::program::tell_program;
 use self::wire::{
-    WireConnect, WireDisconnect, WireHand, WirePlace, WireRaised, WireShake, WireWho, read_endpoint,
-    read_network, read_news, read_place, wire_place, write_network, write_news,
+    WireConnect, WireDisconnect, WireHand, WireNetwork, WirePlace, WireRaised, WireShake, WireWho,
+    read_endpoint, read_news, read_place, wire_place, write_news,
 };
 use super::Shared;
 use super::draft::send_unasked;
 use crate::decode::DecodeError;
 use crate::encode::{Encoded, encode_value};
-use crate::error::{HandlerError, RemoteError, UnknownPeer};
+use crate::error::{HandlerError, RemoteError};
 use crate::events::Event;
 use crate::link::{Link, Write};
 use crate::message::Message;
@@ -49,9 +50,6 @@ fn may_speak_of(sender: &Uid, uid: &str, trusted: bool) -> Result<(), Unheeded> 
 
 /// The method by which the failure of a one-way message is told.
 pub(super) const RAISE_EXCEPTION: &str = "raise_exception";
-
-/// How many of those who have gone are remembered, so that sending to them is no error: the size of a large network.
-const DEPARTED: usize = 4096;
 
 /// How long the monitor is asked for somebody of whom we have not heard.
 const WHO_WITHIN: Duration = Duration::from_secs(1);
@@ -105,35 +103,6 @@ pub(crate) enum Told {
     Shake { network: Vec<(Uid, Place)> },
 }
 
-/// What everybody may read of the membership.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Directory {
-    pub(crate) topology: Topology,
-    pub(crate) shaken: BTreeSet<Uid>,
-    departed: BTreeMap<Uid, Reason>,
-    shakes: BTreeMap<Uid, u64>,
-}
-
-impl Directory {
-    pub(crate) fn place(&self, uid: &str) -> Result<&Place, UnknownPeer> {
-        let unknown = || UnknownPeer { uid: uid.to_owned(), similar: self.topology.similar(uid) };
-        self.topology.get(uid).ok_or_else(unknown)
-    }
-
-    pub(crate) fn peers(&self, pattern: &str, own: &Uid) -> Vec<Uid> {
-        self.topology.matching(pattern).map(|(uid, _)| uid).filter(|uid| *uid != own).cloned().collect()
-    }
-
-    pub(crate) fn departed(&self, uid: &str) -> Option<Reason> {
-        self.departed.get(uid).cloned()
-    }
-
-    /// How many handshakes with `uid` have been completed.
-    pub(crate) fn shakes_done(&self, uid: &str) -> u64 {
-        self.shakes.get(uid).copied().unwrap_or(0)
-    }
-}
-
 /// What the program is told, in order, on the executor.
 enum Announcement {
     Connected {
@@ -163,7 +132,8 @@ impl Shared {
         let membership = Membership::new(self.uid.clone(), place);
         // Bounded by the changes of the network, which the program has to hear of anyway.
         let (announce, announcements) = mpsc::unbounded_channel();
-        let mut registrar = Registrar { shared: self.clone(), membership, announce, waiting: Vec::new() };
+        let mut registrar =
+            Registrar { shared: self.clone(), membership, announce, waiting: Vec::new(), told_last: None };
         registrar.publish();
         self.tasks.spawn_on(registrar.run(inputs), &self.io);
         self.program.spawn_on(tell_program(self.clone(), announcements), &self.executor);
@@ -195,6 +165,8 @@ struct Registrar {
     announce: mpsc::UnboundedSender<Announcement>,
     /// Whom to tell that what they said has been done.
     waiting: Vec<oneshot::Sender<()>>,
+    /// The news that were encoded last.
+    told_last: Option<(Arc<News>, Encoded)>,
 }
 
 impl Registrar {
@@ -268,7 +240,7 @@ impl Registrar {
                 let monitor = Uid::new(Uid::MONITOR).expect("the monitor's uid is one");
                 self.membership.connect(now, &monitor, &uid, place, Pass::Nobody);
             }
-            Input::Leave => self.membership.leave(),
+            Input::Leave => self.membership.leave(now),
         }
     }
 
@@ -333,7 +305,7 @@ impl Registrar {
             "shake" => {
                 let shake: WireShake = args.deserialize()?;
                 let part = if shake.last { Part::Last } else { Part::More };
-                self.membership.shake(now, &sender, read_network(shake.network), part);
+                self.membership.shake(now, &sender, shake.network.0.into_owned(), part);
             }
             "news" => self.membership.news(now, &sender, &read_news(args)?),
             "connect" => {
@@ -382,9 +354,9 @@ impl Registrar {
     fn perform(&mut self) {
         while let Some(effect) = self.membership.poll_effect() {
             match effect {
-                Effect::Send { to, message } => send_notice(&self.shared, &to, &message),
+                Effect::Send { to, message } => self.send(&to, message),
                 Effect::Connected { uid, place } => {
-                    self.note(|directory| drop(directory.departed.remove(&uid)));
+                    self.note(|directory| directory.returned(&uid));
                     self.tell(Announcement::Connected { uid, place });
                 }
                 Effect::Disconnected { uid, instance, reason } => {
@@ -404,7 +376,7 @@ impl Registrar {
                 }
                 Effect::ShakeDone { from } => {
                     self.publish();
-                    self.note(|directory| *directory.shakes.entry(from).or_default() += 1);
+                    self.note(|directory| directory.shook_hands(from));
                     self.shared.changed.notify_waiters();
                 }
                 Effect::End { uid, instance, reason } => {
@@ -421,6 +393,36 @@ impl Registrar {
                 }
                 Effect::Condemned { reason } => self.shared.emit(Event::Condemned { reason }),
             }
+        }
+        self.told_last = None;
+    }
+
+    /// Sends a notice, if there is a way to its receiver.
+    fn send(&mut self, to: &Uid, notice: Notice) {
+        let (method, encoded) = match notice {
+            Notice::Hand { uid, place } => {
+                let hand = WireHand { uid: uid.to_string(), address: place.address, port: place.port };
+                ("hand", encode_value(&hand))
+            }
+            Notice::Shake { network, part } => {
+                let shake = WireShake { network: WireNetwork(network.into()), last: part == Part::Last };
+                ("shake", encode_value(&shake))
+            }
+            Notice::News(news) => return self.send_news(to, news),
+        };
+        if let Ok(args) = encoded {
+            send_unasked(&self.shared, to, method, &args);
+        }
+    }
+
+    /// Many get the same news, one after the other.
+    fn send_news(&mut self, to: &Uid, news: Arc<News>) {
+        if !self.told_last.as_ref().is_some_and(|(last, _)| Arc::ptr_eq(last, &news)) {
+            let Ok(encoded) = write_news(&news) else { return };
+            self.told_last = Some((news, encoded));
+        }
+        if let Some((_, encoded)) = &self.told_last {
+            send_unasked(&self.shared, to, "news", encoded);
         }
     }
 
@@ -452,45 +454,5 @@ impl Registrar {
         }
         self.note(|directory| changed.into_iter().for_each(|uid| directory.follow(&self.membership, uid)));
         self.shared.changed.notify_waiters();
-    }
-}
-
-impl Directory {
-    /// Takes over what the membership holds of `uid`.
-    fn follow(&mut self, membership: &Membership, uid: Uid) {
-        if membership.shaken(&uid) {
-            self.shaken.insert(uid.clone());
-        } else {
-            self.shaken.remove(&uid);
-        }
-        match membership.topology().get(&uid) {
-            Some(place) => drop(self.topology.insert(uid, place.clone())),
-            None => drop(self.topology.remove(&uid)),
-        }
-    }
-
-    fn depart(&mut self, uid: Uid, reason: Reason) {
-        self.departed.insert(uid, reason);
-        if self.departed.len() > DEPARTED {
-            self.departed.pop_first();
-        }
-    }
-}
-
-/// Sends a notice, if there is a way to its receiver.
-fn send_notice(shared: &Arc<Shared>, to: &Uid, notice: &Notice) {
-    let (method, encoded) = match notice {
-        Notice::Hand { uid, place } => {
-            let hand = WireHand { uid: uid.to_string(), address: place.address.clone(), port: place.port };
-            ("hand", encode_value(&hand))
-        }
-        Notice::Shake { network, part } => {
-            let shake = WireShake { network: write_network(network), last: *part == Part::Last };
-            ("shake", encode_value(&shake))
-        }
-        Notice::News(news) => ("news", write_news(news)),
-    };
-    if let Ok(args) = encoded {
-        send_unasked(shared, to, method, &args);
     }
 }

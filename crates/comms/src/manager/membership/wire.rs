@@ -1,10 +1,12 @@
 //! The messages of membership as they travel: the arguments of `hand`, `shake`, `news` and their kin.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::fmt;
 
 use mosaic_proto::membership::News;
 use mosaic_proto::{Place, Reason, Uid};
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::args::Args;
 use crate::decode::DecodeError;
@@ -21,17 +23,20 @@ pub(super) struct WireHand {
 }
 
 #[derive(Serialize, Deserialize)]
-pub(super) struct WireShake {
-    pub(super) network: BTreeMap<String, WirePlace>,
+pub(super) struct WireShake<'a> {
+    pub(super) network: WireNetwork<'a>,
     #[serde(default = "yes")]
     pub(super) last: bool,
 }
 
 #[derive(Serialize, Deserialize)]
-struct WireNews {
+struct WireNews<'a> {
     gone: Vec<(String, String, String, String)>,
-    pub(super) joined: BTreeMap<String, WirePlace>,
+    joined: WireNetwork<'a>,
 }
+
+/// Runtimes and their places: a map of uid to [`WirePlace`]. Entries whose parts make no sense are left out.
+pub(super) struct WireNetwork<'a>(pub(super) Cow<'a, [(Uid, Place)]>);
 
 #[derive(Deserialize)]
 pub(super) struct WireConnect {
@@ -88,12 +93,40 @@ pub(super) fn read_place((address, port, instance): WirePlace) -> Option<Place> 
     Some(Place { address, port, instance: instance.parse().ok()? })
 }
 
-pub(super) fn read_network(network: BTreeMap<String, WirePlace>) -> Vec<(Uid, Place)> {
-    network.into_iter().filter_map(|(uid, place)| Some((Uid::new(&uid).ok()?, read_place(place)?))).collect()
+impl Serialize for WireNetwork<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(
+            self.0.iter().map(|(uid, place)| {
+                (uid.as_str(), (&*place.address, place.port, place.instance.to_string()))
+            }),
+        )
+    }
 }
 
-pub(super) fn write_network(network: &[(Uid, Place)]) -> BTreeMap<String, WirePlace> {
-    network.iter().map(|(uid, place)| (uid.to_string(), wire_place(place))).collect()
+impl<'de> Deserialize<'de> for WireNetwork<'_> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(NetworkVisitor)
+    }
+}
+
+struct NetworkVisitor;
+
+impl<'de> Visitor<'de> for NetworkVisitor {
+    type Value = WireNetwork<'static>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map of runtimes and their places")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut network = Vec::new();
+        while let Some((uid, place)) = map.next_entry::<String, WirePlace>()? {
+            if let (Ok(uid), Some(place)) = (Uid::new(&uid), read_place(place)) {
+                network.push((uid, place));
+            }
+        }
+        Ok(WireNetwork(network.into()))
+    }
 }
 
 pub(super) fn write_news(news: &News) -> Result<Encoded, EncodeError> {
@@ -101,7 +134,7 @@ pub(super) fn write_news(news: &News) -> Result<Encoded, EncodeError> {
         let (code, detail) = reason.to_wire();
         (uid.to_string(), instance.to_string(), code, detail)
     });
-    encode_value(&WireNews { gone: gone.collect(), joined: write_network(&news.joined) })
+    encode_value(&WireNews { gone: gone.collect(), joined: WireNetwork((&*news.joined).into()) })
 }
 
 pub(super) fn read_news(args: Args) -> Result<News, DecodeError> {
@@ -109,7 +142,7 @@ pub(super) fn read_news(args: Args) -> Result<News, DecodeError> {
     let gone = news.gone.into_iter().filter_map(|(uid, instance, code, detail)| {
         Some((Uid::new(&uid).ok()?, instance.parse().ok()?, Reason::from_wire(&code, &detail)))
     });
-    Ok(News { gone: gone.collect(), joined: read_network(news.joined) })
+    Ok(News { gone: gone.collect(), joined: news.joined.0.into_owned() })
 }
 
 #[cfg(test)]
@@ -150,9 +183,9 @@ mod tests {
         let hand = WireHand { uid: "worker:0".to_owned(), address: "10.0.0.7".to_owned(), port: 7000 };
         assert_eq!(encode_value(&hand).unwrap().body, arguments("hand"));
         assert_eq!(read::<WireHand>("hand").port, 7000);
-        let shake = WireShake { network: write_network(&network()), last: true };
+        let shake = WireShake { network: WireNetwork(network().into()), last: true };
         assert_eq!(encode_value(&shake).unwrap().body, arguments("shake"));
-        assert_eq!(read_network(read::<WireShake>("shake").network), network());
+        assert_eq!(*read::<WireShake<'_>>("shake").network.0, network());
     }
 
     #[test]
