@@ -57,9 +57,9 @@ async fn join(head: &CommsManager, monitor: &CommsManager, number: usize, count:
 }
 
 #[test]
-fn hundreds_of_runtimes_join_at_once() {
+fn a_thousand_runtimes_join_at_once() {
     const PROCESSES: usize = 8;
-    const EACH: usize = 32;
+    const EACH: usize = 125;
     raise_limit();
     let executor = tokio::runtime::Runtime::new().unwrap();
     executor.block_on(async {
@@ -90,7 +90,7 @@ fn hundreds_of_runtimes_join_at_once() {
 
 #[test]
 fn who_leaves_and_who_dies_in_a_storm_is_missed_by_nobody() {
-    const EACH: usize = 40;
+    const EACH: usize = 100;
     raise_limit();
     let executor = tokio::runtime::Runtime::new().unwrap();
     executor.block_on(async {
