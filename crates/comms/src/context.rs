@@ -17,9 +17,9 @@ use tokio::time::Instant;
 use crate::descriptors::{self, Mark};
 use crate::link::Link;
 use crate::pool::{DEFAULT_KEEP, Pool};
+use crate::transport::door::Door;
 use crate::transport::memory;
 use crate::transport::simulated::Node;
-use crate::transport::tls::Door;
 
 /// I/O threads of a context by default. One reads and writes faster than two cores can compute with what it brings.
 const IO_THREADS: usize = 1;

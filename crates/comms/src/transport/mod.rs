@@ -4,6 +4,7 @@
 //! an I/O thread, whose reactor they belong to, and may be written to from any thread.
 
 pub(crate) mod address;
+pub(crate) mod door;
 pub(crate) mod memory;
 pub(crate) mod simulated;
 pub(crate) mod tcp;

@@ -19,10 +19,10 @@ use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
 use rustls::{ClientConfig, ServerConfig};
-use tokio::task::spawn_blocking;
 
 pub(crate) use self::session::job_name;
 use self::session::{RECORD, RECORD_OVERHEAD, Session, has_record};
+use super::door::Door;
 use super::{AnyStream, READ_AT_ONCE, Stream, Trust, read_some, write_all};
 
 /// Bytes that are sealed at once: few enough to stay in the processor's cache until they are written.
@@ -81,11 +81,6 @@ thread_local! {
         const { RefCell::new(Scratch { sealed: Vec::new(), gathered: Vec::new(), incoming: Vec::new() }) };
 }
 
-/// Through which strangers come in one after the other. What their handshakes cost in computing is paid on a thread apart,
-/// so that it does not delay those who are in.
-#[derive(Debug, Default)]
-pub(crate) struct Door(tokio::sync::Mutex<()>);
-
 /// Makes the dialler's end.
 ///
 /// # Errors
@@ -125,13 +120,12 @@ async fn shake_hands(
     loop {
         let shaken = match door {
             Some(door) => {
-                let _turn = door.0.lock().await;
-                let apart = spawn_blocking(move || {
+                let step = move || {
                     let shaken = session.advance(&mut incoming, &mut plain);
                     (session, incoming, plain, shaken)
-                });
+                };
                 let shaken;
-                (session, incoming, plain, shaken) = apart.await.map_err(io::Error::other)?;
+                (session, incoming, plain, shaken) = door.pass(step).await?;
                 shaken?
             }
             None => session.advance(&mut incoming, &mut plain)?,
