@@ -42,6 +42,8 @@ pub struct Context(Arc<Inner>);
 struct Inner {
     pid: u32,
     io: Vec<IoThread>,
+    /// Apart from the threads that copy what is large. A simulated one has none.
+    urgent: Option<IoThread>,
     next_io: AtomicUsize,
     executor: OnceLock<OwnExecutor>,
     pool: Pool,
@@ -105,17 +107,26 @@ impl ContextBuilder {
     /// # Errors
     /// What the system says if it gives no thread or no epoll instance.
     pub fn build(self) -> std::io::Result<Context> {
-        let io = (0..self.io_threads).map(IoThread::start).collect::<std::io::Result<Vec<_>>>()?;
+        let start = |number| IoThread::start(format!("mosaic-io-{number}"));
+        let io = (0..self.io_threads).map(start).collect::<std::io::Result<Vec<_>>>()?;
+        let urgent = IoThread::start("mosaic-urgent".to_owned())?;
         let seed = fastrand::u64(..) ^ u64::from(std::process::id()).rotate_left(32);
-        Ok(Context(Arc::new(Inner::new(self, io, None, seed))))
+        Ok(Context(Arc::new(Inner::new(self, io, Some(urgent), None, seed))))
     }
 }
 
 impl Inner {
-    fn new(settings: ContextBuilder, io: Vec<IoThread>, network: Option<Node>, seed: u64) -> Inner {
+    fn new(
+        settings: ContextBuilder,
+        io: Vec<IoThread>,
+        urgent: Option<IoThread>,
+        network: Option<Node>,
+        seed: u64,
+    ) -> Inner {
         Inner {
             pid: std::process::id(),
             io,
+            urgent,
             next_io: AtomicUsize::new(0),
             executor: OnceLock::new(),
             pool: Pool::new(settings.keep),
@@ -210,6 +221,11 @@ impl Context {
         self.0.io[next % self.0.io.len()].handle.clone()
     }
 
+    /// The thread of what must not wait for large transfers: control lanes and the links' timers.
+    pub(crate) fn urgent(&self) -> Handle {
+        self.0.urgent.as_ref().map_or_else(|| self.next_io(), |thread| thread.handle.clone())
+    }
+
     /// An I/O thread as an executor, for runtimes that only pass on what they are asked, as bindings to other languages
     /// do: it saves the way over another thread. What takes time there delays every link.
     pub fn io_executor(&self) -> Handle {
@@ -223,7 +239,7 @@ impl Context {
     /// # Errors
     /// What the system says if `/proc` can't be read.
     pub fn descriptors(&self) -> std::io::Result<Vec<std::os::fd::RawFd>> {
-        let io = self.0.io.iter().filter_map(|thread| thread.mark.as_ref());
+        let io = self.0.io.iter().chain(&self.0.urgent).filter_map(|thread| thread.mark.as_ref());
         let marks = io.chain(self.0.executor.get().map(|own| &own.mark));
         descriptors::of_reactors(marks)
     }
@@ -243,7 +259,7 @@ impl Context {
     }
 }
 
-/// A thread that runs nothing but the links' pumps, their timers and membership.
+/// A thread that runs nothing but the links' pumps and timers, and membership.
 #[derive(Debug)]
 struct IoThread {
     handle: Handle,
@@ -257,11 +273,11 @@ struct IoThread {
 const TASKS_IN_A_ROW: u32 = 8;
 
 impl IoThread {
-    fn start(number: usize) -> std::io::Result<IoThread> {
+    fn start(name: String) -> std::io::Result<IoThread> {
         let reactor = Builder::new_current_thread().event_interval(TASKS_IN_A_ROW).enable_all().build()?;
         let handle = reactor.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
-        thread::Builder::new().name(format!("mosaic-io-{number}")).spawn(move || {
+        thread::Builder::new().name(name).spawn(move || {
             // The sender is dropped with the context: that too is the end.
             let _ = reactor.block_on(stopped);
         })?;

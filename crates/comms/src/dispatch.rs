@@ -239,7 +239,7 @@ impl Taken {
     fn settle(&mut self) {
         let Some((link, session)) = self.from.take() else { return };
         let cost = std::mem::take(&mut self.cost);
-        link.run(Write::Now, |machine, now| machine.consumed(now, session, cost));
+        link.queue(Write::Now, |machine, now| machine.consumed(now, session, cost));
     }
 }
 

@@ -165,7 +165,7 @@ impl Origin {
     /// The message has been taken by its handler: its room in the window is free again.
     pub(crate) fn consumed(&self, cost: u64) {
         if let Origin::Link { link, session, express: false } = self {
-            link.run(Write::Pump, |machine, now| machine.consumed(now, *session, cost));
+            link.queue(Write::Pump, |machine, now| machine.consumed(now, *session, cost));
         }
     }
 
@@ -229,7 +229,7 @@ pub(crate) fn refuse_reply(link: &Arc<Link>, session: Session, id: u64, cost: u6
     error.ran = true;
     let reply = encode_value(&error).ok().and_then(|encoded| reply_message(Kind::Error, id, encoded, false));
     if let Some(outgoing) = reply {
-        link.reply(Write::Now, session, id, outgoing);
+        link.reply(Write::Pump, session, id, outgoing);
     }
 }
 

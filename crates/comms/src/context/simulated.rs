@@ -29,7 +29,7 @@ impl Context {
     pub fn simulated(seed: u64) -> Context {
         let io = vec![IoThread { handle: Handle::current(), mark: None, stop: None }];
         let settings = Context::builder().budget(BUDGET);
-        Context(Arc::new(Inner::new(settings, io, Some(Node::first(seed)), seed)))
+        Context(Arc::new(Inner::new(settings, io, None, Some(Node::first(seed)), seed)))
     }
 
     /// A context on the same simulated network that stands for another process, with a memory budget of its own.
@@ -41,7 +41,7 @@ impl Context {
         let here = self.network().expect("only a simulated context has a network to be on");
         let (node, seed) = here.another();
         let io = vec![IoThread { handle: self.0.io[0].handle.clone(), mark: None, stop: None }];
-        let mut inner = Inner::new(Context::builder().budget(budget), io, Some(node), seed);
+        let mut inner = Inner::new(Context::builder().budget(budget), io, None, Some(node), seed);
         inner.registry = self.0.registry.clone();
         inner.origin = self.0.origin;
         Context(Arc::new(inner))

@@ -77,9 +77,9 @@ impl Link {
             (granted, largest)
         };
         if granted {
-            self.run(Write::Now, |machine, _| machine.reserved(class, bytes, essential));
+            self.queue(Write::Pump, |machine, _| machine.reserved(class, bytes, essential));
         } else if essential && bytes > largest {
-            self.run(Write::Now, |machine, _| machine.denied(class, largest));
+            self.queue(Write::Pump, |machine, _| machine.denied(class, largest));
         }
     }
 
@@ -87,7 +87,7 @@ impl Link {
     pub(super) fn serve(&self, mut served: Vec<(Class, Waiting, u64)>) {
         while let Some((class, who, bytes)) = served.pop() {
             match who.link.upgrade() {
-                Some(link) => link.run(Write::Now, |machine, _| machine.reserved(class, bytes, true)),
+                Some(link) => link.queue(Write::Pump, |machine, _| machine.reserved(class, bytes, true)),
                 None => served.extend(self.release(class, bytes)),
             }
         }

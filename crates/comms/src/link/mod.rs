@@ -2,14 +2,17 @@
 //!
 //! Who touches what:
 //!
-//! - a **pump** for each connection, on the I/O thread: reads, and writes what others left;
-//! - a **timer** task for each link, on the I/O thread: deadlines, hearts, acknowledgements, redial;
+//! - a **pump** for each connection: reads, and writes what others left. That of the control lane is on the urgent thread,
+//!   where nothing large is copied, that of the data lane on an I/O thread;
+//! - a **timer** task for each link, on the urgent thread: deadlines, hearts, acknowledgements, redial;
 //! - **callers** and dispatchers, anywhere: queue a message and, if nothing else is under way, write it themselves.
 //!
 //! The state is behind one lock that is held for bookkeeping only, never across a system call, an await or a user's
-//! code. The right to write a lane is its [`Writer`]: whoever takes it out of the state writes, and puts it back.
+//! code. Another is held while events are acted on that are to be seen in the order in which they happened, whichever
+//! thread they come from. The right to write a lane is its [`Writer`]: whoever takes it out of the state writes, and puts it back.
 
 mod events;
+mod operate;
 mod process;
 mod pump;
 mod recorder;
@@ -26,14 +29,16 @@ use mosaic_proto::link::{
 use mosaic_proto::link::{Request, Verdict};
 use mosaic_proto::wire::{Lane, MosaicReady, Outgoing, Refusal};
 use mosaic_proto::{Instance, Session, Time, Uid};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, ReentrantMutex};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::debug;
 
+pub(crate) use self::operate::Write;
 use self::process::Watch;
 use self::pump::Pump;
 use self::recorder::{Happening, NOTEWORTHY_LAG, Recorder};
@@ -56,10 +61,14 @@ pub(crate) struct Link {
     number: u64,
     context: Context,
     io: Handle,
+    urgent: Handle,
     /// The manager's tasks, among them this link's timer and pumps.
     tasks: TaskTracker,
     owner: Weak<Shared>,
     state: Mutex<State>,
+    /// Held from an operation on the state until its events have been acted on, but by senders. Acting on one may bring
+    /// about the next.
+    in_order: ReentrantMutex<()>,
     wake: [Notify; 2],
     due_changed: Notify,
     /// Wakes those who wait for the link to come up or to end.
@@ -108,17 +117,6 @@ struct Writer {
     transmit: Transmit,
 }
 
-/// Who writes what an operation has queued.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Write {
-    /// The one who queued it, at once.
-    Now,
-    /// The pump, together with whatever else is queued until it runs.
-    Pump,
-    /// The one who queued it, who will say when.
-    Later,
-}
-
 impl Link {
     pub(crate) fn new(
         context: &Context,
@@ -130,6 +128,7 @@ impl Link {
         let link = Arc::new(Link {
             peer: settings.peer.clone(),
             number: context.draw(),
+            urgent: context.urgent(),
             context: context.clone(),
             io,
             tasks,
@@ -142,6 +141,7 @@ impl Link {
                 attempts: Vec::new(),
                 refusal: None,
             }),
+            in_order: ReentrantMutex::new(()),
             wake: [Notify::new(), Notify::new()],
             due_changed: Notify::new(),
             changed: Notify::new(),
@@ -152,57 +152,8 @@ impl Link {
             running: Mutex::default(),
             recorder: Mutex::default(),
         });
-        link.tasks.spawn_on(link.clone().keep_time(), &link.io);
+        link.tasks.spawn_on(link.clone().keep_time(), &link.urgent);
         link
-    }
-
-    /// Runs `operation` on the state machine, does what comes of it, and has written what it queued.
-    pub(crate) fn run<R>(
-        self: &Arc<Self>,
-        write: Write,
-        operation: impl FnOnce(&mut Machine<Ticket, Buffer>, Time) -> R,
-    ) -> R {
-        self.run_deciding(|machine, now| (operation(machine, now), write))
-    }
-
-    /// As [`Link::run`], where the operation finds out who is to write.
-    fn run_deciding<R>(
-        self: &Arc<Self>,
-        operation: impl FnOnce(&mut Machine<Ticket, Buffer>, Time) -> (R, Write),
-    ) -> R {
-        let now = self.context.now();
-        let mut events = Vec::new();
-        let mut jobs = [None, None];
-        let (result, write, wants, reads_again) = {
-            let mut state = self.state.lock();
-            let paused = state.machine.reads_paused();
-            let (result, write) = operation(&mut state.machine, now);
-            while let Some(event) = state.machine.poll_event() {
-                events.push(event);
-            }
-            self.arm(&mut state);
-            let wants = Lane::ALL.map(|lane| state.wants_writer(lane));
-            if write == Write::Now && events.is_empty() {
-                jobs = Lane::ALL.map(|lane| wants[lane.index()].then(|| state.take_job(lane, now)).flatten());
-            }
-            (result, write, wants, paused && !state.machine.reads_paused())
-        };
-        for event in events {
-            self.act(event);
-        }
-        for lane in Lane::ALL.into_iter().filter(|lane| wants[lane.index()]) {
-            match (write, jobs[lane.index()].take()) {
-                (Write::Now, Some(job)) => self.carry_out(job),
-                (Write::Now, None) => self.flush(lane),
-                (Write::Pump, _) => self.wake[lane.index()].notify_one(),
-                (Write::Later, _) => {}
-            }
-        }
-        if reads_again {
-            self.wake[Lane::Control.index()].notify_one();
-        }
-        self.tell_watchers();
-        result
     }
 
     /// Looks at the state machine.
@@ -212,7 +163,7 @@ impl Link {
 
     /// Sends a request. Nobody gains by waiting for a batch when nothing else is under way.
     pub(crate) fn send(self: &Arc<Self>, request: Request<Ticket>) -> Result<Admission, Request<Ticket>> {
-        self.run_deciding(|machine, now| {
+        self.queue_deciding(|machine, now| {
             let write = if machine.is_quiet() { Write::Now } else { Write::Pump };
             (machine.send(now, request), write)
         })
@@ -220,7 +171,7 @@ impl Link {
 
     /// Sends a request if there is room for it now.
     pub(crate) fn try_send(self: &Arc<Self>, request: Request<Ticket>) -> bool {
-        self.run(Write::Pump, |machine, now| {
+        self.queue(Write::Pump, |machine, now| {
             let room = machine.has_room(request.outgoing.cost(), request.express);
             room && machine.send(now, request).is_ok()
         })
@@ -286,7 +237,7 @@ impl Link {
                 () = self.over.cancelled() => return,
                 () = self.due_changed.notified() => {}
                 () = timer => {
-                    let lag = self.run(Write::Now, |machine, now| {
+                    let lag = self.run(Write::Urgent, |machine, now| {
                         let lag = due.map_or(Duration::ZERO, |due| now - due);
                         machine.set_lag(lag);
                         machine.handle_timeout(now);
@@ -341,7 +292,14 @@ impl Link {
     }
 
     /// Lets the bytes of an attached connection flow.
-    pub(crate) fn install(self: &Arc<Self>, lane: Lane, connection: ConnectionId, opening: Opening) {
+    pub(crate) fn install(self: &Arc<Self>, lane: Lane, connection: ConnectionId, mut opening: Opening) {
+        let io = match lane {
+            Lane::Control => &self.urgent,
+            Lane::Data => &self.io,
+        };
+        if lane == Lane::Control {
+            self.hurry(&mut opening);
+        }
         let old = {
             let mut state = self.state.lock();
             // Whoever waits for what follows is not to take an old refusal for an answer.
@@ -358,7 +316,16 @@ impl Link {
             stream.close();
         }
         self.record(Happening::Connected { lane, transport: opening.stream.name() });
-        self.tasks.spawn_on(Pump::new(self.clone(), lane, connection, opening).run(), &self.io);
+        self.tasks.spawn_on(Pump::new(self.clone(), lane, connection, opening).run(), io);
+    }
+
+    /// Streams are made on an I/O thread; that of a control lane moves to the urgent one.
+    fn hurry(&self, opening: &mut Opening) {
+        let _reactor = self.urgent.enter();
+        match opening.stream.clone().moved() {
+            Ok(moved) => opening.stream = moved,
+            Err(error) => debug!(peer = %self.peer, %error, "a control lane keeps the reactor that it has"),
+        }
     }
 
     pub(crate) fn detach(self: &Arc<Self>, lane: Lane, connection: ConnectionId) {
@@ -449,7 +416,7 @@ impl Link {
 
     /// Sends the reply to a request; the dispatcher flushes after a batch of them.
     pub(crate) fn reply(self: &Arc<Self>, write: Write, session: Session, id: u64, outgoing: Outgoing) {
-        self.run(write, |machine, now| machine.reply(now, session, id, outgoing));
+        self.queue(write, |machine, now| machine.reply(now, session, id, outgoing));
     }
 }
 

@@ -1,4 +1,4 @@
-//! The pump of one connection: a task on the I/O thread that reads it, and writes what others have left to it.
+//! The pump of one connection: a task on an I/O thread that reads it, and writes what others have left to it.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -169,7 +169,12 @@ impl Pump {
     /// Hands what is complete to the state machine, under one lock. That bytes came at all is a sign of life.
     fn hand_over(&mut self, read: usize) -> Result<(), String> {
         let Pump { link, lane, connection, items, .. } = self;
-        link.run(Write::Now, |machine, now| {
+        let write = match lane {
+            // What is large is for the other pump to copy.
+            Lane::Control => Write::Urgent,
+            Lane::Data => Write::Now,
+        };
+        link.run(write, |machine, now| {
             machine.heard(now, *lane, *connection, read);
             items.drain(..).try_for_each(|item| machine.handle_item(now, *lane, *connection, item))
         })

@@ -207,7 +207,7 @@ impl Draft {
     /// Waits until a message that waits for room has been accepted.
     async fn accepted(&self, link: &Arc<Link>, id: u64) -> Result<(), CallError> {
         let (ticket, outcome) = oneshot::channel();
-        if link.run(Write::Pump, |machine, _| machine.notify_acceptance(id, ticket)).is_some() {
+        if link.queue(Write::Pump, |machine, _| machine.notify_acceptance(id, ticket)).is_some() {
             return Ok(());
         }
         let mut withdraw = Withdraw { link, id, armed: true };
@@ -416,7 +416,7 @@ struct Withdraw<'a> {
 impl Drop for Withdraw<'_> {
     fn drop(&mut self) {
         if self.armed {
-            self.link.run(Write::Pump, |machine, now| machine.withdraw(now, self.id));
+            self.link.queue(Write::Pump, |machine, now| machine.withdraw(now, self.id));
         }
     }
 }

@@ -84,7 +84,7 @@ pub(super) struct Cancel {
 impl Drop for Cancel {
     fn drop(&mut self) {
         if self.armed {
-            self.link.run(Write::Now, |machine, now| drop(machine.cancel(now, self.id)));
+            self.link.queue(Write::Now, |machine, now| drop(machine.cancel(now, self.id)));
         }
     }
 }

@@ -149,6 +149,10 @@ impl Stream for Memory {
     fn trust(&self) -> Trust {
         Trust::SameUser
     }
+
+    fn moved(self: Arc<Self>) -> io::Result<AnyStream> {
+        Ok(self)
+    }
 }
 
 /// Which runtimes of this process can be reached in memory: by port, as the network would.

@@ -65,6 +65,12 @@ pub(crate) trait Stream: Send + Sync + fmt::Debug {
     /// Who is at the other end.
     fn trust(&self) -> Trust;
 
+    /// The same connection, looked after by the reactor in whose context this is called. Takes the place of `self`.
+    ///
+    /// # Errors
+    /// What the system says if it gives no descriptor: `self` goes on as it was.
+    fn moved(self: Arc<Self>) -> io::Result<AnyStream>;
+
     /// Whether the other end is in the care of this kernel, as far as the transport can tell.
     fn is_on_this_host(&self) -> bool {
         false

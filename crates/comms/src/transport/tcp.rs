@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -83,6 +84,11 @@ impl Stream for Tcp {
 
     fn trust(&self) -> Trust {
         Trust::Anyone
+    }
+
+    fn moved(self: Arc<Self>) -> io::Result<AnyStream> {
+        let socket = self.0.as_fd().try_clone_to_owned()?;
+        Ok(Arc::new(Tcp(TcpStream::from_std(socket.into())?)))
     }
 
     /// A host talks to itself from the address that it talks to.

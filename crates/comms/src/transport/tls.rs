@@ -40,6 +40,11 @@ const BEGINNING: [u8; 2] = [0x16, 3];
 /// An encrypted stream whose both ends hold the credential.
 pub(crate) struct Tls {
     carrier: AnyStream,
+    state: Arc<State>,
+}
+
+/// What goes with the stream to another reactor.
+struct State {
     /// Both directions' keys: held for one record at a time when opening, for [`SEAL_AT_ONCE`] when sealing.
     session: Mutex<Session>,
     reading: Mutex<Reading>,
@@ -143,13 +148,9 @@ async fn shake_hands(
         }
         incoming.extend_from_slice(&buffer[..read]);
     }
-    let reading = Reading { partial: incoming, plain, ..Reading::default() };
-    Ok(Arc::new(Tls {
-        carrier,
-        session: Mutex::new(session),
-        reading: Mutex::new(reading),
-        writing: Mutex::default(),
-    }))
+    let reading = Mutex::new(Reading { partial: incoming, plain, ..Reading::default() });
+    let state = State { session: Mutex::new(session), reading, writing: Mutex::default() };
+    Ok(Arc::new(Tls { carrier, state: Arc::new(state) }))
 }
 
 impl fmt::Debug for Tls {
@@ -160,7 +161,7 @@ impl fmt::Debug for Tls {
 
 impl Stream for Tls {
     fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.reading.lock().is_ready() {
+        if self.state.reading.lock().is_ready() {
             return Poll::Ready(Ok(()));
         }
         self.carrier.poll_readable(context)
@@ -171,15 +172,17 @@ impl Stream for Tls {
     }
 
     fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        SCRATCH.with_borrow_mut(|scratch| self.read(&mut self.reading.lock(), &mut scratch.incoming, buffer))
+        SCRATCH.with_borrow_mut(|scratch| {
+            self.read(&mut self.state.reading.lock(), &mut scratch.incoming, buffer)
+        })
     }
 
     fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        SCRATCH.with_borrow_mut(|scratch| self.write(&mut self.writing.lock(), scratch, slices))
+        SCRATCH.with_borrow_mut(|scratch| self.write(&mut self.state.writing.lock(), scratch, slices))
     }
 
     fn drained(&self) {
-        let mut reading = self.reading.lock();
+        let mut reading = self.state.reading.lock();
         if reading.partial.is_empty() {
             reading.partial = Vec::new();
         }
@@ -203,6 +206,11 @@ impl Stream for Tls {
         Trust::Job
     }
 
+    fn moved(self: Arc<Self>) -> io::Result<AnyStream> {
+        let carrier = self.carrier.clone().moved()?;
+        Ok(Arc::new(Tls { carrier, state: self.state.clone() }))
+    }
+
     fn is_on_this_host(&self) -> bool {
         self.carrier.is_on_this_host()
     }
@@ -212,18 +220,25 @@ impl Tls {
     fn read(&self, reading: &mut Reading, incoming: &mut Vec<u8>, buffer: &mut [u8]) -> io::Result<usize> {
         let mut filled = reading.deliver(buffer);
         while filled < buffer.len() && !reading.ended {
-            if !has_record(&reading.partial) {
+            let ready = has_record(&reading.partial);
+            let mut there = reading.take_partial(incoming);
+            let mut drained = false;
+            if !ready {
                 let wanted = (buffer.len() - filled + RECORD + RECORD_OVERHEAD).min(READ_AT_ONCE);
-                match self.fetch(reading, incoming, wanted) {
-                    Ok(()) => {}
+                match self.fetch(reading, incoming, there, wanted) {
+                    Ok(read) => {
+                        there += read;
+                        drained = read < wanted;
+                    }
                     Err(error) if error.kind() == ErrorKind::WouldBlock && filled > 0 => break,
                     Err(error) => return Err(error),
                 }
-            } else {
-                incoming.clear();
-                incoming.append(&mut reading.partial);
             }
-            filled += self.open(reading, incoming, &mut buffer[filled..])?;
+            filled += self.open(reading, &mut incoming[..there], &mut buffer[filled..])?;
+            // The carrier has no more for now: another read would find nothing.
+            if drained && filled > 0 {
+                break;
+            }
         }
         match filled {
             0 if !reading.ended && !buffer.is_empty() => Err(ErrorKind::WouldBlock.into()),
@@ -231,20 +246,21 @@ impl Tls {
         }
     }
 
-    /// Reads from the carrier, behind what is there of a record.
-    fn fetch(&self, reading: &mut Reading, incoming: &mut Vec<u8>, wanted: usize) -> io::Result<()> {
-        incoming.clear();
-        incoming.append(&mut reading.partial);
-        let kept = incoming.len();
-        incoming.resize(kept + wanted, 0);
-        let read = self.carrier.try_read(&mut incoming[kept..]);
-        incoming.truncate(kept + read.as_ref().map_or(0, |&read| read));
-        if !matches!(read, Ok(1..)) {
-            reading.partial.extend_from_slice(incoming);
-            incoming.clear();
+    /// Reads from the carrier, behind the `kept` bytes of a record. If it fails, those are put back.
+    fn fetch(
+        &self,
+        reading: &mut Reading,
+        incoming: &mut Vec<u8>,
+        kept: usize,
+        wanted: usize,
+    ) -> io::Result<usize> {
+        grow(incoming, kept + wanted);
+        let read = self.carrier.try_read(&mut incoming[kept..kept + wanted]);
+        if read.is_err() {
+            reading.partial.extend_from_slice(&incoming[..kept]);
         }
         reading.ended = matches!(read, Ok(0));
-        read.map(drop)
+        read
     }
 
     /// Opens records until there is no room or no complete one; what is left of `incoming` is kept.
@@ -257,7 +273,7 @@ impl Tls {
                 filled += fits;
                 reading.plain.extend_from_slice(&opened[fits..]);
             };
-            let (discarded, over) = self.session.lock().open(&mut incoming[used..], &mut take)?;
+            let (discarded, over) = self.state.session.lock().open(&mut incoming[used..], &mut take)?;
             if discarded == 0 && !over {
                 return Err(io::Error::new(ErrorKind::InvalidData, "a record makes no progress"));
             }
@@ -306,7 +322,7 @@ impl Tls {
         mut skip: usize,
     ) -> io::Result<usize> {
         let Scratch { sealed, gathered, .. } = scratch;
-        let mut session = self.session.lock();
+        let mut session = self.state.session.lock();
         let mut room = SEAL_AT_ONCE;
         let mut filled = 0;
         gathered.clear();
@@ -340,6 +356,15 @@ impl Reading {
     /// Whether a read would bring something without the carrier.
     fn is_ready(&self) -> bool {
         self.ended || self.delivered < self.plain.len() || has_record(&self.partial)
+    }
+
+    /// Moves what is there of a record to the head of `incoming`, and returns how much that is.
+    fn take_partial(&mut self, incoming: &mut Vec<u8>) -> usize {
+        let kept = self.partial.len();
+        grow(incoming, kept);
+        incoming[..kept].copy_from_slice(&self.partial);
+        self.partial.clear();
+        kept
     }
 
     /// Delivers what was opened before.
@@ -396,6 +421,13 @@ impl Writing {
             accepted += plain;
         }
         accepted
+    }
+}
+
+/// Makes a buffer long enough. What it holds stays: clearing it for every read costs as much as copying does.
+fn grow(buffer: &mut Vec<u8>, len: usize) {
+    if buffer.len() < len {
+        buffer.resize(len, 0);
     }
 }
 

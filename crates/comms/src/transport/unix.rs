@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -205,6 +206,11 @@ impl Stream for Unix {
 
     fn trust(&self) -> Trust {
         Trust::SameUser
+    }
+
+    fn moved(self: Arc<Self>) -> io::Result<AnyStream> {
+        let socket = self.0.as_fd().try_clone_to_owned()?;
+        Ok(Arc::new(Unix(UnixStream::from_std(socket.into())?)))
     }
 
     fn is_on_this_host(&self) -> bool {

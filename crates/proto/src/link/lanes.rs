@@ -83,6 +83,8 @@ pub(super) struct LaneState<T> {
     next: usize,
     acked: u64,
     unacked_bytes: u64,
+    /// Of them, those that no connection has been given.
+    unpolled_bytes: u64,
     unacked_requests: usize,
     last_request: u64,
     /// Bytes that earlier connections have written and read.
@@ -100,6 +102,7 @@ impl<T> LaneState<T> {
             next: 0,
             acked: 0,
             unacked_bytes: 0,
+            unpolled_bytes: 0,
             unacked_requests: 0,
             last_request: 0,
             carried: [0; 2],
@@ -117,6 +120,7 @@ impl<T> LaneState<T> {
         }
         entry.request = self.last_request;
         self.unacked_bytes += entry.cost();
+        self.unpolled_bytes += entry.cost();
         self.queue.push_back(entry);
     }
 
@@ -153,9 +157,11 @@ impl<T> LaneState<T> {
         self.acked + self.queue.len() as u64
     }
 
-    /// Nothing waits to be written and the system has taken all that was.
-    pub(super) fn is_idle(&self) -> bool {
-        !self.has_unwritten() && self.connection.as_ref().is_some_and(|c| c.polled == c.written)
+    /// Bytes that wait until the system takes them; `None` without a connection.
+    pub(super) fn backlog(&self) -> Option<u64> {
+        self.connection
+            .as_ref()
+            .map(|connection| connection.polled - connection.written + self.unpolled_bytes)
     }
 
     pub(super) fn progress(&self) -> Progress {
@@ -218,6 +224,7 @@ impl<T> LaneState<T> {
         let sent = self.sent();
         assert!(self.acknowledge(received), "a session is resumed where the peer can be");
         self.next = 0;
+        self.unpolled_bytes = self.unacked_bytes;
         sent - self.acked
     }
 
@@ -247,6 +254,7 @@ impl<T> LaneState<T> {
             }
             connection.polled += (out.len() - before) as u64;
             entry.end = Some(connection.polled);
+            self.unpolled_bytes -= entry.outgoing.cost();
             self.next += 1;
         }
     }
@@ -317,6 +325,7 @@ impl<T> LaneState<T> {
         }
         let entry = self.queue.remove(index)?;
         self.forget(&entry);
+        self.unpolled_bytes -= entry.cost();
         Some(entry)
     }
 
@@ -328,6 +337,7 @@ impl<T> LaneState<T> {
     pub(super) fn is_consistent(&self) -> bool {
         let requests = self.queue.iter().filter(|entry| entry.class == Class::Requests);
         self.next <= self.queue.len()
+            && self.unpolled_bytes == self.queue.iter().skip(self.next).map(Entry::cost).sum::<u64>()
             && self.unacked_bytes == self.queue.iter().map(Entry::cost).sum::<u64>()
             && self.unacked_requests == requests.count()
     }

@@ -11,6 +11,9 @@ use crate::limits::{MAX_CONTROL_MESSAGE, MAX_WINDOW};
 use crate::wire::Outgoing;
 use crate::wire::{Class, Lane};
 
+/// What may wait on the data lane before a small reply takes the other: less is written in one go, by one thread.
+const SHORT_BACKLOG: u64 = 64 * 1024;
+
 /// Unacknowledged bytes of express messages at most. They take no credit, since their handlers start at once.
 pub(super) const EXPRESS_WINDOW: u64 = 256 * 1024;
 
@@ -200,11 +203,13 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         }
     }
 
-    /// Ordered requests keep to the data lane. A small reply takes whichever lane has nothing before it.
+    /// Ordered requests keep to the data lane. So does a small reply, unless much waits there before it.
     fn lane_for(&self, class: Class, cost: u64) -> Lane {
         let small = cost <= MAX_CONTROL_MESSAGE as u64;
-        let data = &self.lanes[Lane::Data.index()];
-        if self.foreign || (class == Class::Replies && small && !data.is_idle()) {
+        let much = |backlog: Option<u64>| backlog.is_none_or(|bytes| bytes > SHORT_BACKLOG);
+        if self.foreign
+            || (class == Class::Replies && small && much(self.lanes[Lane::Data.index()].backlog()))
+        {
             Lane::Control
         } else {
             Lane::Data
