@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use mosaic_comms::{Call, Encoded, HandlerError, HandlerResult, RemoteError};
+use mosaic_comms::{Assignment, Call, Encoded, HandlerError, HandlerResult, RemoteError, Unwritten};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
-use tokio::sync::oneshot;
 
 use crate::bell::Bell;
 use crate::decode::Sender;
@@ -29,20 +28,26 @@ pub(crate) struct Answer {
 
 /// A request that has no answer yet.
 struct Open {
-    outcome: oneshot::Sender<HandlerResult>,
+    assignment: Assignment,
     call: Call,
 }
 
 impl Answer {
     pub(crate) fn new(
         number: u64,
-        outcome: oneshot::Sender<HandlerResult>,
+        assignment: Assignment,
         call: Call,
         bell: Option<Arc<Bell>>,
         sender: Sender,
     ) -> Answer {
         let wanted = call.wants_reply();
-        Answer { number, open: Mutex::new(Some(Native::new(Open { outcome, call }))), bell, sender, wanted }
+        Answer {
+            number,
+            open: Mutex::new(Some(Native::new(Open { assignment, call }))),
+            bell,
+            sender,
+            wanted,
+        }
     }
 
     /// The call, until it is answered.
@@ -51,9 +56,11 @@ impl Answer {
     }
 
     fn give(&self, result: HandlerResult) {
-        if let Some(open) = self.open.lock().take().and_then(Native::take) {
-            // The caller may have given up.
-            let _ = open.outcome.send(result);
+        let Some(open) = self.open.lock().take().and_then(Native::take) else { return };
+        let unwritten = open.assignment.finish(result);
+        match &self.bell {
+            Some(bell) => unwritten.into_iter().for_each(|unwritten| bell.write_later(unwritten)),
+            None => unwritten.into_iter().for_each(Unwritten::write),
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Wake;
 
+use mosaic_comms::Unwritten;
 use parking_lot::Mutex;
 use pyo3::{Py, PyAny};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -31,6 +32,9 @@ pub(crate) struct Bell {
     /// Bounded by what was asked for: futures by their callers, arrivals by the windows of their links, releases by
     /// what was sent.
     queue: Mutex<VecDeque<Turn>>,
+    /// Answers that were given on the loop's thread and wait for its turn to end.
+    unwritten: Mutex<Vec<Unwritten>>,
+    draining: AtomicBool,
     rung: AtomicBool,
     event: Native<OwnedFd>,
 }
@@ -38,7 +42,13 @@ pub(crate) struct Bell {
 impl Bell {
     pub(crate) fn new() -> io::Result<Bell> {
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Bell { queue: Mutex::default(), rung: AtomicBool::new(false), event: Native::new(event) })
+        Ok(Bell {
+            queue: Mutex::default(),
+            unwritten: Mutex::default(),
+            draining: AtomicBool::new(false),
+            rung: AtomicBool::new(false),
+            event: Native::new(event),
+        })
     }
 
     /// The descriptor that is readable once the bell has rung.
@@ -61,6 +71,25 @@ impl Bell {
         self.ring();
     }
 
+    /// Has an answer written at the end of the loop's turn: all that go to one peer at once.
+    pub(crate) fn write_later(&self, answer: Unwritten) {
+        let mut unwritten = self.unwritten.lock();
+        if !unwritten.iter().any(|other| other.is_written_with(&answer)) {
+            unwritten.push(answer);
+        }
+        drop(unwritten);
+        if !self.draining.load(Ordering::Relaxed) {
+            self.ring();
+        }
+    }
+
+    /// Writes the answers that were given until now.
+    pub(crate) fn write(&self) {
+        self.draining.store(false, Ordering::Relaxed);
+        let unwritten = std::mem::take(&mut *self.unwritten.lock());
+        unwritten.into_iter().for_each(Unwritten::write);
+    }
+
     fn ring(&self) {
         if !self.rung.swap(true, Ordering::AcqRel)
             && let Some(event) = self.event.get()
@@ -70,8 +99,9 @@ impl Bell {
         }
     }
 
-    /// Everything that was left so far.
+    /// Everything that was left so far. Whoever takes it calls [`Bell::write`] in the end.
     pub(crate) fn answer(&self) -> VecDeque<Turn> {
+        self.draining.store(true, Ordering::Relaxed);
         self.hush();
         std::mem::take(&mut *self.queue.lock())
     }

@@ -1,5 +1,6 @@
 //! What an asyncio loop has of us: it drives operations and receives for the managers that live on it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
@@ -18,6 +19,17 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) fn bell(&self) -> &Arc<Bell> {
         &self.bell
+    }
+
+    /// Takes turns until one ends the loop.
+    fn take_turns(&self, py: Python<'_>, turns: &mut VecDeque<Turn>) -> PyResult<()> {
+        while let Some(turn) = turns.pop_front() {
+            match take_turn(py, turn) {
+                Err(error) if error.is_instance_of::<PyException>(py) => error.write_unraisable(py, None),
+                taken => taken?,
+            }
+        }
+        Ok(())
     }
 
     /// Polls for the first time. What is not over then is kept by its waker, which the core has.
@@ -69,15 +81,9 @@ impl Driver {
     /// it is what ends the loop.
     fn drain(&self, py: Python<'_>) -> PyResult<()> {
         let mut turns = self.bell.answer();
-        while let Some(turn) = turns.pop_front() {
-            let Err(error) = take_turn(py, turn) else { continue };
-            if !error.is_instance_of::<PyException>(py) {
-                self.bell.leave_first(turns);
-                return Err(error);
-            }
-            error.write_unraisable(py, None);
-        }
-        Ok(())
+        let drained = self.take_turns(py, &mut turns);
+        self.bell.write();
+        drained.inspect_err(|_| self.bell.leave_first(turns))
     }
 
     /// Starts an operation for whoever awaits it then.

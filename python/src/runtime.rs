@@ -4,13 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use mosaic_comms::{
-    Args, Call, Encoded, HandlerResult, Handling, Method, ObjectRef, Reason, Runtime, Uid, Undecoded,
-};
+use mosaic_comms::{Args, Assignment, Call, Handling, Method, ObjectRef, Reason, Runtime, Uid, Undecoded};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
-use tokio::sync::oneshot;
 
 use crate::answer::Answer;
 use crate::bell::{Bell, Turn};
@@ -32,7 +29,7 @@ pub(crate) struct Request {
     object: Option<ObjectRef>,
     received: Undecoded,
     call: Call,
-    answer: oneshot::Sender<HandlerResult>,
+    assignment: Assignment,
 }
 
 /// What has come, until a loop takes it.
@@ -104,9 +101,9 @@ impl Inbox {
     }
 
     fn hand_over_request(self: &Arc<Self>, py: Python<'_>, request: Request) -> PyResult<()> {
-        let Request { number, method, object, received, call, answer } = request;
+        let Request { number, method, object, received, call, assignment } = request;
         let peer = call.sender().clone();
-        let answer = Answer::new(number, answer, call, self.bell(), self.sender);
+        let answer = Answer::new(number, assignment, call, self.bell(), self.sender);
         match decode::arguments(py, received, self.sender) {
             Err(error) => answer.refuse(py, &error),
             Ok((kwargs, args)) => {
@@ -126,35 +123,17 @@ pub(crate) struct PythonRuntime(pub(crate) Arc<Inbox>);
 
 impl PythonRuntime {
     fn request(&self, method: &str, object: Option<ObjectRef>, received: Undecoded, call: Call) -> Handling {
-        let (answer, answered) = oneshot::channel();
-        let number = self.0.requests.fetch_add(1, Ordering::Relaxed);
-        // What nobody waits for is done to its end, whoever has left meanwhile.
-        let waits = call.wants_reply();
-        let method = method.to_owned();
-        self.0.take(Arrival::Request(Box::new(Request { number, method, object, received, call, answer })));
-        let caller = Caller { inbox: self.0.clone(), number, waits };
-        Handling::Future(Box::pin(async move {
-            let mut caller = caller;
-            let answer = answered.await;
-            caller.waits = false;
-            // A handler that ends without an answer has been let go by its loop.
-            answer.unwrap_or_else(|_| Ok(Encoded { body: vec![0xc0], buffers: Vec::new() }))
+        let (inbox, method) = (self.0.clone(), method.to_owned());
+        Handling::Elsewhere(Box::new(move |assignment| {
+            let number = inbox.requests.fetch_add(1, Ordering::Relaxed);
+            // What nobody waits for is done to its end, whoever has left meanwhile.
+            if call.wants_reply() {
+                let inbox = inbox.clone();
+                assignment.when_given_up(move || inbox.take(Arrival::Cancelled(number)));
+            }
+            let request = Request { number, method, object, received, call, assignment };
+            inbox.take(Arrival::Request(Box::new(request)));
         }))
-    }
-}
-
-/// Who waits for an answer. If it is dropped before, the handler is told.
-struct Caller {
-    inbox: Arc<Inbox>,
-    number: u64,
-    waits: bool,
-}
-
-impl Drop for Caller {
-    fn drop(&mut self) {
-        if self.waits {
-            self.inbox.take(Arrival::Cancelled(self.number));
-        }
     }
 }
 

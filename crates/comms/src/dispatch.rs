@@ -5,6 +5,7 @@
 //! Express requests have no order and are spawned at once.
 
 mod caller;
+mod elsewhere;
 mod running;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -19,6 +20,8 @@ use tokio::time::Instant;
 
 pub(crate) use self::caller::Asked;
 use self::caller::Caller;
+pub(crate) use self::elsewhere::Cancelling;
+pub use self::elsewhere::{Assignment, Unwritten};
 use self::running::Running;
 use crate::args::Args;
 use crate::error::{HandlerError, RemoteError};
@@ -372,6 +375,11 @@ async fn start(
         Handling::Future(handler) => return running.poll_once(handler).await,
         Handling::Compute(compute) => running.compute(compute),
         Handling::Turn(turn) => running.take_turn(turn).await,
+        Handling::Elsewhere(hand_over) => {
+            let assignment = Assignment::new(running);
+            // One that panics drops it, and so has answered.
+            drop(std::panic::catch_unwind(AssertUnwindSafe(|| hand_over(assignment))));
+        }
     }
     None
 }

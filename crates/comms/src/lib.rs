@@ -106,6 +106,7 @@ pub use config::{Config, ConfigError, Security, UnixSockets};
 pub use context::{Context, ContextBuilder};
 pub use credential::{Credential, CredentialError, Exposure};
 pub use decode::{DecodeError, Undecoded, decode_value};
+pub use dispatch::{Assignment, Unwritten};
 pub use encode::{EncodeError, Encoded, encode_value};
 pub use error::{
     Attempt, BindError, CallError, ConnectError, HandlerError, RecvError, RemoteError, StartError,

@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::args::Args;
-use crate::dispatch::Asked;
+use crate::dispatch::{Asked, Assignment};
 use crate::encode::{Encoded, encode_value};
 use crate::error::{HandlerError, RemoteError};
 use crate::manager::CommsManager;
@@ -127,6 +127,9 @@ pub enum Handling {
     /// On the compute pool once it is its turn, which the future waits for on the executor: polled once in place, so
     /// that turns are taken in order.
     Turn(Pin<Box<dyn Future<Output = Computation> + Send>>),
+    /// Wherever the runtime sees to it, such as a thread of another language, which gives the result to the assignment. The
+    /// function is called at once, in the order of requests, and must not block.
+    Elsewhere(Box<dyn FnOnce(Assignment) + Send>),
 }
 
 /// What runs on the compute pool.
@@ -139,6 +142,7 @@ impl fmt::Debug for Handling {
             Handling::Future(_) => "Future",
             Handling::Compute(_) => "Compute",
             Handling::Turn(_) => "Turn",
+            Handling::Elsewhere(_) => "Elsewhere",
         })
     }
 }

@@ -9,9 +9,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::elsewhere::{Cancelling, Slot};
 use crate::encode::{Encoded, encode_value};
 use crate::error::{HandlerError, RemoteError};
-use crate::link::Write;
+use crate::link::{Link, Write};
 use crate::manager::Shared;
 use crate::message::{Message, Origin};
 use crate::pool::Received;
@@ -123,12 +124,28 @@ impl Caller {
         self.registered = true;
         let token = self.asked.token();
         if let Origin::Link { link, session, .. } = self.origin() {
-            link.running.lock().insert((*session, self.id()), token.clone());
+            link.running.lock().insert((*session, self.id()), Cancelling::Token(token.clone()));
             if link.inbox.was_cancelled(*session, self.id()) {
                 token.cancel();
             }
         }
         token
+    }
+
+    /// The same for a handler that runs elsewhere. Whether its caller just gave up.
+    pub(super) fn register_elsewhere(&mut self, slot: &Arc<Slot>) -> bool {
+        self.registered = true;
+        let Origin::Link { link, session, .. } = self.origin() else { return false };
+        link.running.lock().insert((*session, self.id()), Cancelling::Elsewhere(slot.clone()));
+        link.inbox.was_cancelled(*session, self.id())
+    }
+
+    /// The link that the request has come over, if it is not this runtime's own.
+    pub(super) fn link(&self) -> Option<&Arc<Link>> {
+        match self.origin() {
+            Origin::Link { link, .. } => Some(link),
+            Origin::Own { .. } => None,
+        }
     }
 
     /// An error if it could be anyone who asks this runtime to stop.

@@ -9,6 +9,7 @@ use tracing::debug;
 
 use super::{Link, Ticket, Write};
 use crate::context::Waiting;
+use crate::dispatch::Cancelling;
 use crate::pool::Buffer;
 
 impl Link {
@@ -57,7 +58,7 @@ impl Link {
     fn cancel_running(&self, session: Session, id: u64) {
         let running = self.running.lock().get(&(session, id)).cloned();
         match running {
-            Some(token) => token.cancel(),
+            Some(handler) => handler.cancel(),
             None => self.inbox.cancel(session, id),
         }
     }
@@ -101,9 +102,8 @@ impl Link {
     /// The link is over: its tasks end, and it no longer waits in line.
     pub(crate) fn finish(self: &Arc<Self>) {
         self.over.cancel();
-        for token in self.running.lock().values() {
-            token.cancel();
-        }
+        let running: Vec<_> = self.running.lock().values().cloned().collect();
+        running.iter().for_each(Cancelling::cancel);
         let who = Waiting { number: self.number, link: Weak::new() };
         let served = self.context.budget().lock().forget(&who);
         self.serve(served);

@@ -44,7 +44,7 @@ use self::pump::Pump;
 use self::recorder::{Happening, NOTEWORTHY_LAG, Recorder};
 use crate::connection::Opening;
 use crate::context::Context;
-use crate::dispatch::Inbox;
+use crate::dispatch::{Cancelling, Inbox};
 use crate::error::Attempt;
 use crate::manager::Shared;
 use crate::pool::Buffer;
@@ -81,7 +81,7 @@ pub(crate) struct Link {
     /// Cancelled when the link is over: ends its timer and its pumps.
     pub(crate) over: CancellationToken,
     /// The handlers that the peer may cancel, by the ids of their requests, which are those of a session.
-    pub(crate) running: Mutex<BTreeMap<(Session, u64), CancellationToken>>,
+    pub(crate) running: Mutex<BTreeMap<(Session, u64), Cancelling>>,
     recorder: Mutex<Recorder>,
 }
 
