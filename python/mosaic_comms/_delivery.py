@@ -31,24 +31,29 @@ _EAGER = sys.version_info >= (3, 12)
 
 
 def start(
-    loop: asyncio.AbstractEventLoop, comms: CommsManager, work: Coroutine[Any, Any, None]
+    loop: asyncio.AbstractEventLoop, comms: CommsManager, work: Callable[..., Coroutine[Any, Any, None]], *args: Any
 ) -> asyncio.Task[None]:
-    """Make a task of it, which the manager keeps until it is done."""
+    """Make a task of what a coroutine function does, which the manager keeps until it is done."""
     if _EAGER and is_current(loop):
-        task: asyncio.Task[None] = asyncio.Task(work, loop=loop, eager_start=True)  # type: ignore[call-arg]
+        task: asyncio.Task[None] = asyncio.Task(work(*args), loop=loop, eager_start=True)  # type: ignore[call-arg]
     else:
         comms._made += 1
-        task = loop.create_task(_in_turn(comms, comms._made, work))
+        task = loop.create_task(_in_turn(comms, comms._made, work, args))
     if not task.done():
         comms._tasks.add(task)
         task.add_done_callback(comms._tasks.discard)
     return task
 
 
-async def _in_turn(comms: CommsManager, turn: int, work: Coroutine[Any, Any, None]) -> None:
+async def _in_turn(
+    comms: CommsManager, turn: int, work: Callable[..., Coroutine[Any, Any, None]], args: tuple[Any, ...]
+) -> None:
     """Note that a task has begun: the loop begins them in the order in which they were made."""
     comms._begun = turn
-    await work
+    pending = work(*args)
+    # Nobody but the handler refers to its arguments now: it may return one of them, uncopied.
+    del args
+    await pending
 
 
 def dispatch(comms: CommsManager, sender: str, message: Message) -> None:
@@ -64,7 +69,7 @@ def call(comms: CommsManager, sender: str, method: str, kwargs: dict[str, Any], 
     """Start the handler of a message that is no command."""
     if method in OURS:
         assert comms._loop is not None
-        start(comms._loop, comms, _run_ours(comms, sender, method, kwargs, answer))
+        start(comms._loop, comms, _run_ours, comms, sender, method, kwargs, answer)
         return
     handler = _methods.find(comms._runtime, method)
     if handler is None:
@@ -83,12 +88,12 @@ def _begin(
     loop = comms._loop
     assert loop is not None
     if _is_awaited(handler):
-        task = start(loop, comms, _run(comms, handler, args, kwargs, answer))
+        task = start(loop, comms, _run, comms, handler, args, kwargs, answer)
         if not task.done():
             # Its caller can end it.
             comms._running[answer.number] = task
     elif comms._begun != comms._made:
-        start(loop, comms, _run_as_task(comms, handler, args, kwargs, answer))
+        start(loop, comms, _run_as_task, comms, handler, args, kwargs, answer)
     else:
         contextvars.copy_context().run(_run_at_once, comms, handler, args, kwargs, answer)
 
@@ -194,14 +199,14 @@ async def _run_ours(
         except Exception:
             comms.logger.exception("%s: the handler `%s` failed", comms.uid, method)
     assert comms._loop is not None
-    ours = getattr(comms, method)(sender, **kwargs)
-    if inspect.iscoroutine(ours):
-        start(comms._loop, comms, _logged(comms, method, ours))
+    start(comms._loop, comms, _run_managers, comms, sender, method, kwargs)
 
 
-async def _logged(comms: CommsManager, method: str, work: Coroutine[Any, Any, Any]) -> None:
+async def _run_managers(comms: CommsManager, sender: str, method: str, kwargs: dict[str, Any]) -> None:
     try:
-        await work
+        pending = getattr(comms, method)(sender, **kwargs)
+        if inspect.iscoroutine(pending):
+            await pending
     except Exception:
         comms.logger.exception("%s: `%s` failed", comms.uid, method)
 

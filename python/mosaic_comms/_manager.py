@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import logging
 import weakref
 from collections import deque
@@ -593,11 +594,11 @@ class CommsManager(Sending):
                 # Not before it has begun, which it does in this turn of the loop.
                 self._loop.call_soon(handler.cancel)
         elif kind == "connected":
-            self._spawn(self._joined(uid))
+            self._spawn(self._joined, uid)
         else:
             self._announced.discard(uid)
             self._heartbeats.end(uid)
-            self._spawn(_delivery.tell(self, "disconnect", uid, uid))
+            self._spawn(_delivery.tell, self, "disconnect", uid, uid)
 
     def _take(self, sender: str, message: Message) -> None:
         if self._listening:
@@ -611,9 +612,9 @@ class CommsManager(Sending):
         while self._kept:
             _delivery.dispatch(self, *self._kept.popleft())
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Any, *args: Any) -> None:
         assert self._loop is not None
-        _delivery.start(self._loop, self, work)
+        _delivery.start(self._loop, self, work, *args)
 
     def _send_to_self(
         self,
@@ -668,7 +669,7 @@ class CommsManager(Sending):
             self.logger.warning("%s: a message to %s failed: %s", self.uid, uid, failure)
             return
         raised = (type(failure), failure, failure.__traceback__)
-        self._spawn(_delivery.tell(self, "raise_exception", uid, exc=raised))
+        self._spawn(functools.partial(_delivery.tell, self, "raise_exception", uid, exc=raised))
 
     async def _wait_async(self) -> None:
         await asyncio.shield(asyncio.wrap_future(self._ended))
