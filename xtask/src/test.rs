@@ -1,5 +1,8 @@
 //! `cargo xtask test [FILTER..]`: every test there is, and then a look at what they left behind.
 //!
+//! The courses of whole managers come last, as many as [`simulate`](crate::simulate) takes where no number is given, and
+//! only if there is no filter.
+//!
 //! Tests are run by nextest where it is installed (a process a test, and a time limit on each: see
 //! `.config/nextest.toml`) and else by cargo itself; documentation examples always by cargo, those of the Python package
 //! by pytest. The runners print as they always do.
@@ -13,7 +16,7 @@ use std::process::Command;
 use crate::leftovers::{PrivateFolder, Processes};
 use crate::package::{Package, Profile, pytest};
 use crate::step::{cargo, run as step, succeeds};
-use crate::{python, target, workspace};
+use crate::{python, simulate, target, workspace};
 
 /// Runs the tests whose names contain one of `filters` (all of them if there is none).
 pub(crate) fn run(filters: &[String]) -> Result<(), String> {
@@ -39,9 +42,10 @@ pub(crate) fn run(filters: &[String]) -> Result<(), String> {
         let tests = pytest(&mut with_environment(package.test(filters)));
         types.and(tests)
     });
+    let courses = if filters.is_empty() { simulate::run(&[]) } else { Ok(()) };
     // Whichever test came first has made it.
     let _ = std::fs::remove_file(&key_file);
-    let outcomes = [examples, tests, doctests, package, processes.left_over(), folder.left_over()];
+    let outcomes = [examples, tests, doctests, package, courses, processes.left_over(), folder.left_over()];
     let failures: Vec<String> = outcomes.into_iter().filter_map(Result::err).collect();
     if failures.is_empty() { Ok(()) } else { Err(format!("test failed:\n  {}", failures.join("\n  "))) }
 }

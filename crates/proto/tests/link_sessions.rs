@@ -177,6 +177,20 @@ fn a_patient_link_dials_until_its_peer_has_started() {
 }
 
 #[test]
+fn refusals_are_proof_to_a_patient_link_that_knows_the_life() {
+    let mut pair = Pair::connected();
+    pair.conditions.fate = [Fate::Silence; 2];
+    pair.cut(Lane::Control, [0, 0]);
+    pair.run_for(Duration::from_secs(5));
+    assert_eq!(pair.sides[A].unreachable.len(), 1);
+    pair.conditions.fate = [Fate::Refused; 2];
+    let now = pair.now;
+    pair.sides[A].link.connect(now, true);
+    pair.run_for(Duration::from_secs(1));
+    assert!(matches!(pair.sides[A].verdict, Some((Verdict::Dead, Reason::Refused { .. }))));
+}
+
+#[test]
 fn connections_that_die_at_once_are_not_dialled_without_a_pause() {
     let mut pair = Pair::connected();
     for _ in 0..100 {

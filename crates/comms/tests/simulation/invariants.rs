@@ -179,9 +179,9 @@ fn no_call_outlives_its_peer(record: &Record) -> Verdict {
 
 /// 5: there is one connection a lane at most, once the last fault is over.
 fn there_is_one_connection_a_lane(record: &Record) -> Verdict {
-    for (between, count) in &record.connections {
-        if *count > 2 && record.now > record.calm_since(between) + CONNECTION_BOUND {
-            return wrong(format!("{count} connections between {} and {}", between[0], between[1]));
+    for (between, since) in &record.crowded {
+        if record.now > record.calm_since(between).max(*since) + CONNECTION_BOUND {
+            return wrong(format!("too many connections between {} and {}", between[0], between[1]));
         }
     }
     Ok(())

@@ -110,8 +110,8 @@ pub(crate) struct Record {
     pub(crate) jumped: Option<Moment>,
     /// The session that one life has with another, those that have ended, and whether one of them has come back.
     pub(crate) sessions: BTreeMap<(LifeId, LifeId), Sessions>,
-    /// Connections between two that live.
-    pub(crate) connections: Vec<([&'static str; 2], usize)>,
+    /// Since when there have been more connections between two that live than lanes.
+    pub(crate) crowded: BTreeMap<[&'static str; 2], Moment>,
     /// What came or went twice, or went without having come.
     pub(crate) twice: Option<String>,
 }
@@ -257,6 +257,17 @@ impl Record {
         let ended = self.holds.iter_mut().filter(|hold| hold.until.is_none()).filter(between_them);
         ended.for_each(|hold| hold.until = Some(now));
         lives.iter().for_each(|id| self.disturb(self.life(*id).uid));
+    }
+
+    /// Connections between two that live are counted. A stranger's dial may be among them, for a moment.
+    pub(crate) fn crowd(&mut self, connections: Vec<([&'static str; 2], usize)>) {
+        for (between, count) in connections {
+            if count > 2 {
+                self.crowded.entry(between).or_insert(self.now);
+            } else {
+                self.crowded.remove(&between);
+            }
+        }
     }
 
     /// For how long nothing was delivered between two, of the time since `from`.

@@ -109,7 +109,7 @@ impl World {
         for (life, links, lent) in views {
             self.take_view(&mut record, life, links, lent);
         }
-        record.connections = connections;
+        record.crowd(connections);
         if let Some(panic) = crate::take_panic() {
             self.fail("nothing_panics", panic);
         }
@@ -123,8 +123,15 @@ impl World {
     }
 
     pub(crate) fn fail(&self, name: &'static str, what: String) {
+        if self.broken.lock().is_some() {
+            return;
+        }
         self.log(|| format!("BROKEN {name}: {what}"));
-        self.broken.lock().get_or_insert((name, what));
+        for (uid, node) in self.nodes.lock().iter() {
+            self.log(|| format!("{uid} lends {} bytes of its budget", node.context.lent()));
+            node.comms.inspect().iter().for_each(|link| self.log(|| format!("{uid}: {link:?}")));
+        }
+        *self.broken.lock() = Some((name, what));
         self.stopped.notify_one();
     }
 
