@@ -17,6 +17,7 @@ use crate::config::{Security, UnixSockets};
 use crate::connection::{HANDSHAKE_TIMEOUT, HandshakeError, Opening, malformed};
 use crate::error::BindError;
 use crate::link::Link;
+use crate::transport::door::Attention;
 use crate::transport::memory::MemoryListener;
 use crate::transport::simulated::Node;
 use crate::transport::unix::{self, BoundUnix};
@@ -207,7 +208,8 @@ async fn accept(shared: Arc<Shared>, mut listener: Listener) {
 /// Finds out who has connected, and makes the connection a lane of the link with it.
 async fn welcome(shared: Arc<Shared>, stream: AnyStream, place: HalfOpenPlace) {
     let over = shared.accepting.clone();
-    let greeted = async { timeout(HANDSHAKE_TIMEOUT, greet(&shared, stream.clone())).await };
+    let greeted =
+        async { timeout(HANDSHAKE_TIMEOUT, greet(&shared, stream.clone(), place.attention())).await };
     let greeted = tokio::select! {
         biased;
         () = over.cancelled() => return stream.close(),
@@ -227,8 +229,12 @@ async fn welcome(shared: Arc<Shared>, stream: AnyStream, place: HalfOpenPlace) {
     }
 }
 
-async fn greet(shared: &Arc<Shared>, stream: AnyStream) -> Result<(Opening, Ready), HandshakeError> {
-    let stream = shared.secure_accepted(stream).await?;
+async fn greet(
+    shared: &Arc<Shared>,
+    stream: AnyStream,
+    attention: &Attention,
+) -> Result<(Opening, Ready), HandshakeError> {
+    let stream = shared.secure_accepted(stream, attention).await?;
     let mut opening = Opening::new(stream, shared.config.limits, shared.context.pool());
     opening.send_greeting(None).await?;
     let ready = opening.receive_ready().await;

@@ -11,6 +11,7 @@ use super::Shared;
 use crate::config::Security;
 use crate::credential::{Credential, CredentialError, monitor_names};
 use crate::error::BindError;
+use crate::transport::door::Attention;
 use crate::transport::{AnyStream, Trust, tls};
 
 impl Shared {
@@ -63,12 +64,16 @@ impl Shared {
     }
 
     /// Whoever connects by a way on which nobody vouches for him proves that he holds the credential.
-    pub(super) async fn secure_accepted(self: &Arc<Self>, stream: AnyStream) -> io::Result<AnyStream> {
+    pub(super) async fn secure_accepted(
+        self: &Arc<Self>,
+        stream: AnyStream,
+        attention: &Attention,
+    ) -> io::Result<AnyStream> {
         if stream.trust() != Trust::Anyone || self.config.security == Security::Insecure {
             return Ok(stream);
         }
         let credential = self.credential().await.map_err(io::Error::other)?;
-        tls::accept(stream, credential.server(), self.context.door()).await
+        tls::accept(stream, credential.server(), (self.context.door(), attention)).await
     }
 
     /// As [`Shared::secure_accepted`], for the one who dials: he is told what is wrong.

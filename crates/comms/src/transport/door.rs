@@ -7,9 +7,10 @@ use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::spawn_blocking;
 
 /// Where strangers wait for their turn.
@@ -26,6 +27,39 @@ struct Queue {
 
 type Step = Box<dyn FnOnce() + Send>;
 
+/// Whether a stranger waits for us at the door, or we for it.
+#[derive(Debug)]
+pub(crate) struct Attention {
+    wanted: AtomicBool,
+    given: Arc<Notify>,
+}
+
+/// A stranger waits for us as long as this lives.
+pub(crate) struct Wanted<'a>(&'a Attention);
+
+impl Attention {
+    /// `given` is told whenever it has been given.
+    pub(crate) fn new(given: Arc<Notify>) -> Attention {
+        Attention { wanted: AtomicBool::new(false), given }
+    }
+
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn want(&self) -> Wanted<'_> {
+        self.wanted.store(true, Ordering::Release);
+        Wanted(self)
+    }
+}
+
+impl Drop for Wanted<'_> {
+    fn drop(&mut self) {
+        self.0.wanted.store(false, Ordering::Release);
+        self.0.given.notify_one();
+    }
+}
+
 impl Door {
     /// Computes one step of a handshake in its turn. It is left out if nobody waits for it any more.
     ///
@@ -33,8 +67,10 @@ impl Door {
     /// If it panics, or the context has ended.
     pub(super) async fn pass<T: Send + 'static>(
         &self,
+        attention: &Attention,
         step: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
+        let _wanted = attention.want();
         let (tell, told) = oneshot::channel();
         self.queue(Box::new(move || {
             if !tell.is_closed() {
@@ -85,9 +121,10 @@ mod tests {
     async fn steps_are_taken_one_after_the_other_in_their_order() {
         let door = Door::default();
         let taken = Arc::new(Mutex::new(Vec::new()));
+        let attention = Attention::new(Arc::default());
         let pass = |number| {
             let taken = taken.clone();
-            door.pass(move || taken.try_lock().expect("nobody else computes").push(number))
+            door.pass(&attention, move || taken.try_lock().expect("nobody else computes").push(number))
         };
         let passed = join_all((0..100).map(pass)).await;
         assert!(passed.iter().all(Result::is_ok));
@@ -97,7 +134,8 @@ mod tests {
     #[tokio::test]
     async fn a_step_that_panics_keeps_nobody_out() {
         let door = Door::default();
-        assert!(door.pass(|| panic!("this is the test's")).await.is_err());
-        assert_eq!(door.pass(|| 7).await.ok(), Some(7));
+        let attention = Attention::new(Arc::default());
+        assert!(door.pass(&attention, || panic!("this is the test's")).await.is_err());
+        assert_eq!(door.pass(&attention, || 7).await.ok(), Some(7));
     }
 }

@@ -22,7 +22,7 @@ use rustls::{ClientConfig, ServerConfig};
 
 pub(crate) use self::session::job_name;
 use self::session::{RECORD, RECORD_OVERHEAD, Session, has_record};
-use super::door::Door;
+use super::door::{Attention, Door};
 use super::{AnyStream, READ_AT_ONCE, Stream, Trust, read_some, write_all};
 
 /// Bytes that are sealed at once: few enough to stay in the processor's cache until they are written.
@@ -101,7 +101,7 @@ pub(crate) async fn connect(carrier: AnyStream, config: Arc<ClientConfig>) -> io
 pub(crate) async fn accept(
     carrier: AnyStream,
     config: Arc<ServerConfig>,
-    door: &Door,
+    door: (&Door, &Attention),
 ) -> io::Result<AnyStream> {
     let mut first = vec![0; READ_OF_HANDSHAKE];
     let read = read_some(&*carrier, &mut first).await?;
@@ -117,20 +117,20 @@ pub(crate) async fn accept(
 async fn shake_hands(
     carrier: AnyStream,
     mut session: Session,
-    door: Option<&Door>,
+    door: Option<(&Door, &Attention)>,
     mut incoming: Vec<u8>,
 ) -> io::Result<AnyStream> {
     let mut received = incoming.len();
     let mut plain = Vec::new();
     loop {
         let shaken = match door {
-            Some(door) => {
+            Some((door, attention)) => {
                 let step = move || {
                     let shaken = session.advance(&mut incoming, &mut plain);
                     (session, incoming, plain, shaken)
                 };
                 let shaken;
-                (session, incoming, plain, shaken) = door.pass(step).await?;
+                (session, incoming, plain, shaken) = door.pass(attention, step).await?;
                 shaken?
             }
             None => session.advance(&mut incoming, &mut plain)?,
