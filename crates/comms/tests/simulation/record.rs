@@ -173,9 +173,9 @@ impl Record {
         self.ordered.get(&(from, to)).map_or(0, |ids| u32::try_from(ids.len()).unwrap())
     }
 
-    /// Its handler begins. What a dead process would have done is not done.
+    /// Its handler begins. What a dead process would have done is not done; who leaves first does what it has taken.
     pub(crate) fn started(&mut self, id: usize, at: LifeId) {
-        if !self.is_alive(at) {
+        if self.life(at).end.is_some_and(|(_, how)| how != End::Left) {
             return;
         }
         let message = &mut self.messages[id];
