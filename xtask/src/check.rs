@@ -2,7 +2,7 @@
 //! even if one fails, so that one round shows everything.
 
 use crate::step::{cargo, run as step, succeeds};
-use crate::{tidy, workspace};
+use crate::{counts, tidy, workspace};
 
 /// Runs every check; the error lists those that failed.
 pub(crate) fn run() -> Result<(), String> {
@@ -22,6 +22,7 @@ pub(crate) fn run() -> Result<(), String> {
         step(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
         step(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings")),
         dependencies(),
+        counts::run(&[]),
     ];
     let failures: Vec<String> = outcomes.into_iter().filter_map(Result::err).collect();
     if failures.is_empty() { Ok(()) } else { Err(format!("check failed:\n  {}", failures.join("\n  "))) }

@@ -1,5 +1,5 @@
-//! The project's own commands: `cargo xtask check`, `cargo xtask test`, `cargo xtask tidy`, `cargo xtask simulate`,
-//! `cargo xtask chaos`, `cargo xtask bench`.
+//! The project's own commands: `cargo xtask check`, `cargo xtask test`, `cargo xtask tidy`, `cargo xtask counts`,
+//! `cargo xtask simulate`, `cargo xtask chaos`, `cargo xtask bench`.
 //!
 //! This file reads the command line and hands over to one file a command. It uses the standard library alone, so
 //! that it is built in a second on any machine.
@@ -7,6 +7,7 @@
 mod bench;
 mod chaos;
 mod check;
+mod counts;
 mod leftovers;
 mod package;
 mod python;
@@ -25,6 +26,7 @@ Commands:
   check              what CI runs before the tests: formatting, clippy, tidy, documentation, dependencies
   test [FILTER..]    all tests, or those whose names contain a filter; then looks for what they left behind
   tidy               the house rules that a program can see (a part of check, in a second)
+  counts [--store]   instructions of a round trip and its parts, compared with those that are stored
   simulate [--seeds N] [--seed S]  whole managers on a virtual clock, a course a seed (default: 2000 from 0)
   chaos [--minutes M]  a network of processes under random faults (default: a minute)
   bench [--quick] [--json FILE] [--only PEER,PEER..]
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Some((command, arguments)) if command == "simulate" => simulate::run(arguments),
         Some((command, arguments)) if command == "chaos" => chaos::run(arguments),
         Some((command, arguments)) if command == "bench" => bench::run(arguments),
+        Some((command, arguments)) if command == "counts" => counts::run(arguments),
         Some((command, [])) if command == "tidy" => tidy::run(&workspace()),
         _ => {
             eprint!("{HELP}");
