@@ -1,14 +1,16 @@
 //! Unix sockets between runtimes of the same host and user. The path follows from the TCP port alone, the kernel says
 //! who the other is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rustix::fs::FlockOperation;
@@ -90,6 +92,7 @@ pub(crate) fn bind(port: u16) -> io::Result<BoundUnix> {
     make_private(&folder)?;
     let path = socket_path(port);
     let _lock = lock(&folder)?;
+    sweep_all(&folder);
     if path.exists() && !remove_if_stale(&path)? {
         return Err(io::ErrorKind::AddrInUse.into());
     }
@@ -104,6 +107,41 @@ pub(crate) fn sweep(port: u16) {
         // Whoever comes next tries again.
         let _ = remove_if_stale(&socket_path(port));
     }
+}
+
+/// Time between two looks of a process at what others have left.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+
+/// When this process has looked last.
+static SWEPT: Mutex<Option<Instant>> = Mutex::new(None);
+
+/// Removes the files of all runtimes that have been killed, also of those that nobody knew. Call it under the lock: whoever
+/// has bound a socket by then listens. Those that the kernel lists are not tried, since every trial is a connection there.
+fn sweep_all(folder: &Path) {
+    let now = Instant::now();
+    let last = SWEPT.lock().replace(now);
+    if last.is_some_and(|last| now.duration_since(last) < SWEEP_EVERY) {
+        return;
+    }
+    let (Ok(files), Ok(listed)) = (std::fs::read_dir(folder), std::fs::read("/proc/net/unix")) else {
+        return;
+    };
+    let listed = String::from_utf8_lossy(&listed);
+    let bound: HashSet<&str> = listed.lines().filter_map(|line| Some(&line[line.find('/')?..])).collect();
+    for file in files.flatten() {
+        let path = file.path();
+        let is_listed = path.to_str().is_none_or(|path| bound.contains(path));
+        if !is_listed && is_named_by_port(&path) && file.file_type().is_ok_and(|kind| kind.is_socket()) {
+            // Whoever comes next tries again.
+            let _ = remove_if_stale(&path);
+        }
+    }
+}
+
+/// Whether a file has a name of [`socket_path`].
+fn is_named_by_port(path: &Path) -> bool {
+    let port = path.file_stem().and_then(OsStr::to_str).and_then(|stem| stem.parse::<u16>().ok());
+    port.is_some() && path.extension() == Some(OsStr::new("sock"))
 }
 
 /// Keeps others of this user from binding and sweeping meanwhile; both take no time.
