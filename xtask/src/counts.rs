@@ -1,6 +1,9 @@
 //! `cargo xtask counts [--store]`: instructions of encoding, decoding, dispatch and a round trip in memory, compared
 //! with those that are stored for this compiler. Wall time says little on a shared machine; these repeat.
 //!
+//! They are for comparison: the program is built as the simulated courses are, to save a build, and takes some more than users'
+//! programs do.
+//!
 //! What is counted is in `crates/testkit/examples/instructions.rs`. The stored numbers, a line each:
 //!
 //! ```text
@@ -11,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::step::{cargo, run as step, succeeds};
+use crate::step::{cargo, optimise, run as step, succeeds};
 use crate::{target, workspace};
 
 /// Where the numbers are stored.
@@ -35,8 +38,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
         eprintln!("\nskipped: cargo xtask counts (valgrind is not installed)");
         return Ok(());
     }
-    step(&mut cargo(&["build", "--release", "-p", "mosaic-testkit", "--example", "instructions"]))?;
-    let program = target()?.join("release/examples/instructions");
+    let mut build = cargo(&["build", "--workspace", "--example", "instructions"]);
+    optimise(&mut build);
+    step(&mut build)?;
+    let program = target()?.join("debug/examples/instructions");
     let compiler = compiler()?;
     let path = workspace().join(STORED);
     let mut stored = read(&path);

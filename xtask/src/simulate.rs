@@ -1,10 +1,7 @@
 //! `cargo xtask simulate [--seeds N] [--seed S]`: courses of whole managers on a virtual clock, each from its seed. What
 //! happens in them, and what must hold, is in `crates/comms/tests/simulation/`. One course alone is shown as it goes.
-//!
-//! Only the two crates that compute are built with optimisation, with the features that the whole workspace asks for, so that
-//! everything else is shared with the other tests.
 
-use crate::step::{cargo, run as step};
+use crate::step::{cargo, optimise, run as step};
 
 /// Courses where no number is given.
 const SEEDS: &str = "2000";
@@ -22,9 +19,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
         }
     }
     let mut command = cargo(&["test", "--workspace", "--test", "simulation"]);
-    for package in ["mosaic-proto", "mosaic-comms"] {
-        command.args(["--config", &format!("profile.dev.package.{package}.opt-level=1")]);
-    }
+    optimise(&mut command);
     command.args(["--", "every_invariant_holds_after_every_step", "--nocapture"]);
     command.env("MOSAIC_SEEDS", seeds).env("MOSAIC_SEED", first);
     step(&mut command)

@@ -77,3 +77,11 @@ mod tests {
         assert_eq!(variables(&command) + &words(&command), "A=\"-D b\" cargo doc");
     }
 }
+
+/// Has cargo build the two crates that compute with optimisation. Together with `--workspace`, which asks for the features that
+/// the tests have, everything else is shared with those.
+pub(crate) fn optimise(cargo: &mut Command) {
+    for package in ["mosaic-proto", "mosaic-comms"] {
+        cargo.args(["--config", &format!("profile.dev.package.{package}.opt-level=1")]);
+    }
+}
