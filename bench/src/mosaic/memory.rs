@@ -17,7 +17,7 @@ const LINKS: usize = 64;
 const MANAGERS: usize = 32;
 
 /// After this, what was needed to make something has been given back.
-const SETTLED: Duration = Duration::from_millis(300);
+pub const SETTLED: Duration = Duration::from_millis(300);
 
 /// The memory of a link to a peer that is known already, once nothing is under way on it any more.
 pub async fn link(mosaic: Mosaic, sheet: &Sheet) -> Outcome {

@@ -9,7 +9,7 @@ use mosaic_comms::{CommsManager, Methods, local};
 use mosaic_yardsticks::outcome::Outcome;
 use mosaic_yardsticks::part::Part;
 use mosaic_yardsticks::peer::{Peer, executor};
-use mosaic_yardsticks::process::{Pinning, Server};
+use mosaic_yardsticks::process::{Pinning, Server, own_memory, processor_time};
 use mosaic_yardsticks::sheet::{Sheet, quantile};
 
 use super::{Mosaic, memory};
@@ -19,6 +19,9 @@ pub struct Network;
 
 /// The processes that the thousand are in.
 const PROCESSES: usize = 8;
+
+/// How long a crowd does nothing.
+const IDLE: Duration = Duration::from_secs(4);
 
 /// How long a crowd may take to join.
 const JOIN_WITHIN: Duration = Duration::from_secs(30);
@@ -100,7 +103,8 @@ async fn start_up(sheet: &Sheet, id: &str, workers: usize, rounds: usize) -> Out
     sheet.write(id, quantile(times, 0.5)?)
 }
 
-/// From the start of the processes until the monitor knows a thousand, and each of them that it has joined.
+/// From the start of the processes until the monitor knows a thousand, and each of them that it has joined; then, what they
+/// cost while nothing happens.
 async fn thousand(sheet: &Sheet) -> Outcome {
     let monitor = CommsManager::start("monitor", Methods::new(), Mosaic::Unix.config()).await?;
     let port = monitor.port().to_string();
@@ -114,7 +118,22 @@ async fn thousand(sheet: &Sheet) -> Outcome {
         crowd.line()?;
     }
     sheet.write("join-1000", start.elapsed().as_secs_f64())?;
+    sheet.write("join-bytes", monitor.status().counters.bytes_sent as f64 / 1000.0)?;
+    idle(&crowds, sheet).await?;
     drop(crowds);
     monitor.stop().await;
     Ok(())
+}
+
+/// What each of a thousand costs while nothing happens: hearts are all that they do.
+async fn idle(crowds: &[Server], sheet: &Sheet) -> Outcome {
+    // Those that came last have just been told of by the monitor.
+    tokio::time::sleep(memory::SETTLED).await;
+    let used = || crowds.iter().map(|crowd| processor_time(crowd.id())).sum::<Outcome<Duration>>();
+    let (before, start) = (used()?, Instant::now());
+    tokio::time::sleep(IDLE).await;
+    let share = (used()? - before).as_secs_f64() / start.elapsed().as_secs_f64();
+    sheet.write("idle-time", share / 1000.0)?;
+    let memory = crowds.iter().map(|crowd| own_memory(crowd.id())).sum::<Outcome<f64>>()?;
+    sheet.write("idle-memory", memory / 1000.0)
 }

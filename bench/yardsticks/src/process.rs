@@ -83,6 +83,11 @@ impl Server {
         Ok(line.trim().to_owned())
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) -> Outcome {
         Ok(kill_process(Pid::from_child(&self.child), signal)?)
@@ -149,6 +154,16 @@ fn unfinished(child: &mut Child, deadline: Instant) -> Option<String> {
         }
     }
     Some("did not end".to_owned())
+}
+
+/// The processor time that a process has used.
+pub fn processor_time(pid: u32) -> Outcome<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name, in parentheses, may hold anything. User and system time are the 14th and the 15th field.
+    let (_, rest) = stat.rsplit_once(')').ok_or("no name")?;
+    let times = rest.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
+    let ticks: u64 = times.sum::<Result<u64, _>>()?;
+    Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
 }
 
 /// The memory of a process that is its own, in bytes.
