@@ -371,3 +371,24 @@ fn nothing_is_sent_after_leaving_but_what_was_known_is_said_before() {
     monitor.hand(START, &uid("worker:2"), place(4));
     assert!(!effects(&mut monitor).iter().any(|effect| matches!(effect, Effect::Send { .. })));
 }
+
+#[test]
+fn a_life_that_the_monitor_cannot_reach_gives_way_to_the_next() {
+    let mut monitor = machine("monitor", 1);
+    let worker = uid("worker:0");
+    monitor.link_up(START, &worker, Instance(2), Some(place(2)));
+    monitor.hand(START, &worker, place(2));
+    effects(&mut monitor);
+    monitor.link_up(START, &worker, Instance(3), Some(place(3)));
+    let refused = effects(&mut monitor);
+    assert!(refused.iter().any(|effect| matches!(effect, Effect::Refuse { .. })), "{refused:?}");
+    monitor.link_ended(START, &worker, Instance(2), silent(), Verdict::Unreachable);
+    monitor.link_up(START, &worker, Instance(3), Some(place(3)));
+    let told = effects(&mut monitor);
+    let reason = Reason::Replaced { by: Instance(3) };
+    assert!(
+        told.contains(&Effect::Disconnected { uid: worker.clone(), instance: Instance(2), reason }),
+        "{told:?}"
+    );
+    assert!(told.contains(&Effect::Connected { uid: worker, place: place(3) }), "{told:?}");
+}
