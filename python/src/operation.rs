@@ -190,6 +190,8 @@ impl Operation {
             if let Poll::Ready(complete) = running.poll(&waker) {
                 return complete(py);
             }
+            // One that has come meanwhile would not end the wait.
+            py.check_signals()?;
             match py.detach(|| bell.wait()) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => py.check_signals()?,
                 waited => waited?,
