@@ -222,9 +222,8 @@ async def tell(comms: CommsManager, hook: str, *args: Any, **kwargs: Any) -> Non
         comms.logger.exception("%s: the hook `%s` failed", comms.uid, hook)
 
 
-def as_message(method: str, kwargs: dict[str, Any], target: Any, answer: Any) -> Message:
-    """Make a message of what the core gives."""
-    if target is None:
+def as_message(method: str, kwargs: dict[str, Any], command: Command | None, answer: Any) -> Message:
+    """Make a message of a method and its arguments, or of a command that has both."""
+    if command is None:
         return Message(method, kwargs, None, answer.wanted, answer)
-    kind, uid, args = target
-    return Message("cmd", {}, Command(kind, uid, method, args, kwargs), answer.wanted, answer)
+    return Message("cmd", {}, command, answer.wanted, answer)

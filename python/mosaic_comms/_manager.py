@@ -625,12 +625,7 @@ class CommsManager(Sending):
     ) -> None:
         """Send a message to this very runtime: the same objects arrive."""
         assert self._loop is not None
-        answer = OwnAnswer(self, future)
-        wanted = future is not None
-        if target is None:
-            message = Message(method, kwargs, None, wanted, answer)
-        else:
-            message = Message("cmd", {}, target, wanted, answer)
+        message = _delivery.as_message(method, kwargs, target, OwnAnswer(self, future))
         if self._on_loop():
             self._loop.call_soon(self._take, self.uid, message)
         else:
@@ -698,8 +693,12 @@ def _receivers(comms: CommsManager) -> tuple[Any, Any]:
             return
         if comms._listening and target is None:
             _delivery.call(comms, sender, method, kwargs, answer)
-        else:
-            comms._take(sender, _delivery.as_message(method, kwargs, target, answer))
+            return
+        command = None
+        if target is not None:
+            kind, uid, args = target
+            command = Command(kind, uid, method, args, kwargs)
+        comms._take(sender, _delivery.as_message(method, kwargs, command, answer))
 
     def observe(kind: str, uid: str, detail: Any) -> None:
         comms = manager()
