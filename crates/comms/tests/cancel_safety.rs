@@ -2,14 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
 
 use std::future::{Future, IntoFuture};
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context as TaskContext, Wake, Waker};
 use std::time::Duration;
 
 use mosaic_comms::{CommsManager, Config, Context, HandlerError, Methods, kwargs};
-use mosaic_testkit::{Transport, network};
-use tokio::sync::Notify;
+use mosaic_testkit::{Transport, drop_after, network};
 
 fn own() -> Config {
     Config::default().address("127.0.0.1").context(Context::builder().build().unwrap())
@@ -18,36 +14,10 @@ fn own() -> Config {
 /// Polls of one operation at most: more means that it is woken for nothing.
 const MOST: usize = 64;
 
-/// Passes a wake on to whoever drives the future.
-struct Woken(Notify);
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.0.notify_one();
-    }
-}
-
-/// Polls `future` up to `polls` times, each time it is woken, and drops it then; whether it was done before.
-async fn drop_after<F: Future>(polls: usize, future: F) -> bool {
-    let woken = Arc::new(Woken(Notify::new()));
-    let waker = Waker::from(woken.clone());
-    let mut future: Pin<Box<F>> = Box::pin(future);
-    for poll in 0..polls {
-        if poll > 0 {
-            woken.0.notified().await;
-        }
-        // A future of tokio's may only be polled in its executor, which is where this runs.
-        if future.as_mut().poll(&mut TaskContext::from_waker(&waker)).is_ready() {
-            return true;
-        }
-    }
-    false
-}
-
 /// Drops what `operation` makes after 0, 1, 2, .. polls, until it is done; checks after each.
 async fn at_each_await<F: Future>(operation: impl Fn() -> F, check: impl AsyncFn()) {
     for polls in 0..MOST {
-        let done = drop_after(polls, operation()).await;
+        let done = drop_after(polls, operation()).await.is_some();
         check().await;
         if done {
             return;
@@ -89,8 +59,8 @@ async fn waits_may_be_dropped_at_each_await() {
     at_each_await(|| head.wait_for_count("worker:*", 1).into_future(), works).await;
     let in_vain = || head.wait_for("worker:9").deadline(Duration::from_millis(5)).into_future();
     at_each_await(in_vain, works).await;
-    assert!(!drop_after(1, head.wait()).await);
-    assert!(!drop_after(1, head.listen_async()).await);
+    assert!(drop_after(1, head.wait()).await.is_none());
+    assert!(drop_after(1, head.listen_async()).await.is_none());
     works().await;
     net.stop().await;
 }
@@ -127,7 +97,7 @@ async fn a_start_may_be_dropped_at_each_await() {
     for polls in 0..MOST {
         let config = own().monitor(net.monitor.address(), net.monitor.port());
         let uid = format!("joiner:{polls}");
-        if drop_after(polls, CommsManager::start(&uid, Methods::new(), config)).await {
+        if drop_after(polls, CommsManager::start(&uid, Methods::new(), config)).await.is_some() {
             break;
         }
     }
@@ -147,7 +117,7 @@ async fn pulling_may_be_dropped_at_each_await() {
     worker.connect_recv().await.unwrap();
     worker.handshake("monitor", &net.monitor.address(), net.monitor.port()).await.unwrap();
     for n in 0..20_u32 {
-        assert!(!drop_after(1, worker.recv()).await);
+        assert!(drop_after(1, worker.recv()).await.is_none());
         net.head.send("worker", "ping", kwargs! { n: n }).await.unwrap();
         let (_, message) = worker.recv().await.unwrap();
         assert_eq!(message.into_args().unwrap().get::<u32>("n").unwrap(), n);
