@@ -1,7 +1,7 @@
 //! How somebody goes: what proves it, who is told, and what becomes of its uid.
 
 use super::notice::{Effect, News, Notice, Refusal};
-use super::roster::{Contact, Standing};
+use super::roster::Contact;
 use super::{Life, Membership, Proof, Role};
 use crate::identity::Instance;
 use crate::reason::Reason;
@@ -59,17 +59,13 @@ impl Membership {
     pub(super) fn lose_contact(&mut self, now: Time, uid: &Uid, instance: Instance, reason: Reason) {
         let Some(peer) = self.roster.peer_mut(uid, instance) else { return };
         peer.contact = Contact::Unreachable;
-        let provisional = peer.standing == Standing::Provisional;
         match &mut self.role {
             Role::Monitor(spread) => spread.dismiss(uid),
             Role::Member(member) if uid.is_monitor() => member.monitor_out_of_reach(),
             Role::Member(_) => {}
         }
-        let only_link_kept_it = match &self.role {
-            Role::Monitor(_) => provisional,
-            Role::Member(_) => self.monitor_is_heard() && self.roster.overdue(uid, now),
-        };
-        if only_link_kept_it {
+        // The monitor keeps also who has not introduced itself yet: its hand may be what the silence has swallowed.
+        if self.monitor_is_heard() && self.roster.overdue(uid, now) {
             self.let_go(now, uid, reason);
         }
     }

@@ -214,6 +214,16 @@ fn unreachable_is_noted_and_told_to_nobody() {
 }
 
 #[test]
+fn who_has_only_called_the_monitor_is_kept_while_it_is_out_of_reach() {
+    let mut machine = machine("monitor", 1);
+    machine.link_up(START, &uid("worker:1"), Instance(2), None);
+    effects(&mut machine);
+    machine.link_ended(START, &uid("worker:1"), Instance(2), silent(), Verdict::Unreachable);
+    assert_eq!(effects(&mut machine), []);
+    assert!(machine.connected("worker:1") && machine.unreachable("worker:1"));
+}
+
+#[test]
 fn a_death_that_a_member_proves_is_reported_unless_the_monitor_says_it_first() {
     let mut worker = joined(&[("worker:1", 2), ("worker:2", 3)]);
     for (name, instance) in [("worker:1", 2), ("worker:2", 3)] {
