@@ -266,7 +266,7 @@ fn a_call_that_is_given_up_at_any_moment_around_a_cut_leaves_nothing() {
     for by in [By::Deadline, By::Drop] {
         simulate(|| async {
             let (mut net, mut ends) = (Net::new(2).await, Ends::default());
-            for kind in KINDS {
+            for kind in KINDS.into_iter().chain([ENDLESS]) {
                 for cut in moments(Duration::from_millis(3)) {
                     for limit in moments(Duration::from_micros(1500)) {
                         net.cut_after(cut);

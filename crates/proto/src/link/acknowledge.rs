@@ -46,7 +46,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             Command::Beat(Beat { lag: self.lag, read, paused: false }).encode(out);
         }
         let (acknowledge, leave) = (self.commands.acknowledge, self.commands.leave);
-        self.commands.encode(out);
+        self.commands.encode(self.lanes[Lane::Control.index()].bytes_polled(), out);
         if acknowledge {
             self.encode_acknowledgement(out);
         }

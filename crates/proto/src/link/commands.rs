@@ -1,6 +1,8 @@
 //! The commands that wait for the control lane. Each kind is kept at most once and encoded, with what is true by then,
 //! when the lane is polled: a peer that asks much and reads nothing costs no memory.
 
+use std::collections::VecDeque;
+
 use crate::limits::MAX_REMEMBERED_CANCELS;
 use crate::wire::{Class, Command};
 
@@ -19,6 +21,9 @@ pub(super) struct Commands {
     retractions: [Option<u64>; 2],
     denials: [Option<u64>; 2],
     cancels: Vec<(u64, u64)>,
+    /// Those that the connection there is was given, each behind what it had been given with it: until the peer has read
+    /// as much, they may be lost.
+    said: VecDeque<(u64, (u64, u64))>,
 }
 
 impl Commands {
@@ -46,36 +51,47 @@ impl Commands {
         self.denials[class.index()] = Some(limit);
     }
 
-    /// A cancellation is a courtesy: one too many is not said.
+    /// A cancellation is a courtesy: one too many is not said. The peer is asked how far it has read, unless it is already.
     pub(super) fn cancel(&mut self, id: u64, after: u64) {
-        if self.cancels.len() < MAX_REMEMBERED_CANCELS {
+        if self.cancels.len() + self.said.len() < MAX_REMEMBERED_CANCELS {
+            self.heart |= self.said.is_empty();
             self.cancels.push((id, after));
         }
     }
 
-    /// A new connection: what depends on the old one is left out, and said again by whom it concerns.
+    /// The peer has read this much of the connection there is: what was said by then has come.
+    pub(super) fn read(&mut self, bytes: u64) {
+        while self.said.pop_front_if(|(until, _)| *until <= bytes).is_some() {}
+        self.heart |= !self.said.is_empty();
+    }
+
+    /// A new connection: what depends on the old one is left out, and said again by whom it concerns. Cancellations that
+    /// may have been lost are said again here.
     pub(super) fn renew(&mut self) {
-        let cancels = std::mem::take(&mut self.cancels);
-        *self = Commands { cancels, ..Commands::default() };
+        let said = std::mem::take(&mut self.said).into_iter().map(|(_, cancel)| cancel);
+        let cancels: Vec<_> = said.chain(std::mem::take(&mut self.cancels)).collect();
+        *self = Commands { heart: !cancels.is_empty(), cancels, ..Commands::default() };
     }
 
     /// Appends what needs nothing but what is here, in the order in which it may be said: a denial goes before the
-    /// acknowledgement that shows what is left.
-    pub(super) fn encode(&mut self, out: &mut Vec<u8>) {
+    /// acknowledgement that shows what is left; and a heart behind the cancellations of which its beat is to tell. The
+    /// connection was given `before` bytes before those of `out`.
+    pub(super) fn encode(&mut self, before: u64, out: &mut Vec<u8>) {
         if std::mem::take(&mut self.ping) {
             Command::Ping { ttl: 0, context: Vec::new() }.encode(out);
         }
         if let Some(context) = self.pong.take() {
             Command::Pong { context }.encode(out);
         }
-        if std::mem::take(&mut self.heart) {
-            Command::Heart.encode(out);
-        }
         if std::mem::take(&mut self.data) {
             Command::Data.encode(out);
         }
         for (id, after) in self.cancels.drain(..) {
             Command::Cancel { id, after }.encode(out);
+            self.said.push_back((before + out.len() as u64, (id, after)));
+        }
+        if std::mem::take(&mut self.heart) {
+            Command::Heart.encode(out);
         }
         for class in Class::ALL {
             if let Some(limit) = self.denials[class.index()].take() {

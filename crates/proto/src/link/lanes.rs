@@ -283,6 +283,11 @@ impl<T> LaneState<T> {
         self.connection.as_ref().map_or(0, |connection| connection.read)
     }
 
+    /// Bytes of ours that were given to the connection there is.
+    pub(super) fn bytes_polled(&self) -> u64 {
+        self.connection.as_ref().map_or(0, |connection| connection.polled)
+    }
+
     /// Bytes of ours that the system has taken for the connection there is.
     pub(super) fn bytes_written(&self) -> u64 {
         self.connection.as_ref().map_or(0, |connection| connection.written)

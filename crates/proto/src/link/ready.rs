@@ -374,7 +374,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
     fn greet_again(&mut self) {
         self.commands.renew();
         self.forget_question();
-        self.commands.heart = !self.pings.is_empty();
+        self.commands.heart |= !self.pings.is_empty();
         self.asked_for_data = false;
         self.probes.forget_question();
         for class in Class::ALL {

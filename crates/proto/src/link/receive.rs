@@ -190,6 +190,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             Command::Ready(_) => return Err(Violation::UnexpectedCommand { name: "READY", lane }),
             Command::Beat(beat) => {
                 self.handle_beat(now, beat.lag);
+                self.commands.read(beat.read[Lane::Control.index()]);
                 self.handle_report(now, beat.read[Lane::Data.index()]);
             }
             Command::Pong { .. } => self.handle_beat(now, Duration::ZERO),
