@@ -158,25 +158,29 @@ fn serving(served: &Arc<Mutex<Served>>) -> Methods {
     })
 }
 
+/// Makes calls that are dropped after 0, 1, 2, .. polls, until one ends before or is not woken any more.
+async fn drop_at_each_await(net: &mut Net, kind: Kind, random: &mut fastrand::Rng) {
+    for polls in 0.. {
+        net.cut_after(Duration::from_micros(random.u64(0..8_000)));
+        let call = drop_after(polls, net.call(kind).into_future());
+        let outcome = timeout(SETTLED, call).await;
+        net.assert_settled().await;
+        assert!(net.starts() <= 1, "{kind:?}, {polls} polls");
+        match outcome {
+            Ok(None) => assert!(polls < 64, "it is woken for nothing"),
+            Ok(Some(reply)) => return assert_eq!(reply.unwrap().len(), kind.reply),
+            Err(_) => return assert_eq!(kind.work, ENDLESS.work),
+        }
+    }
+}
+
 #[test]
 fn a_call_that_is_dropped_at_any_await_while_connections_are_cut_leaves_nothing() {
     for seed in 0..20 {
         simulate(|| async {
-            let mut net = Net::new(seed).await;
-            let mut random = fastrand::Rng::with_seed(seed);
-            for kind in KINDS {
-                for polls in 0.. {
-                    net.cut_after(Duration::from_micros(random.u64(0..8_000)));
-                    let call = net.call(kind);
-                    let outcome = drop_after(polls, call.into_future()).await;
-                    net.assert_settled().await;
-                    assert!(net.starts() <= 1, "seed {seed}, {kind:?}, {polls} polls");
-                    if let Some(outcome) = outcome {
-                        assert_eq!(outcome.unwrap().len(), kind.reply);
-                        break;
-                    }
-                    assert!(polls < 64, "it is woken for nothing");
-                }
+            let (mut net, mut random) = (Net::new(seed).await, fastrand::Rng::with_seed(seed));
+            for kind in KINDS.into_iter().chain([ENDLESS]) {
+                drop_at_each_await(&mut net, kind, &mut random).await;
             }
             net.stop().await;
         });
