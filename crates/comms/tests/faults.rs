@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't be set up has failed")]
 
+use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use mosaic_comms::{
 };
 use mosaic_testkit::{Direction, Harm, Proxy, Transport, Which, Witness, config, methods};
 use tempfile::TempDir;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 /// How long anything may take before a test fails instead of waiting: long enough for a loaded machine.
@@ -204,11 +206,16 @@ async fn a_head_finds_a_worker_whose_every_executor_thread_computes() {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let (release, released) = std::sync::mpsc::channel::<()>();
     let released = Arc::new(parking_lot::Mutex::new(released));
+    let computing = Arc::new(Semaphore::new(0));
+    let begun = computing.clone();
     let context = Context::builder().build().unwrap();
     let busy = Methods::new().method("compute", move |_, _| {
-        let released = released.clone();
+        let (released, begun) = (released.clone(), begun.clone());
         // It blocks its thread, as a long computation does that was not given to `compute`.
-        async move { Ok(released.lock().recv().is_err()) }
+        async move {
+            begun.add_permits(1);
+            Ok(released.lock().recv().is_err())
+        }
     });
     let here = || config(Transport::Unix, &context).dead_after(Duration::from_secs(1));
     let serving: Config = here().executor(executor.handle().clone());
@@ -218,16 +225,23 @@ async fn a_head_finds_a_worker_whose_every_executor_thread_computes() {
     let mut events = head.events();
     let mut calls = Vec::new();
     for _ in 0..4 {
-        calls.push(head.send("worker", "compute", ()).reply::<bool>().await.unwrap());
+        // Express ones do not wait for each other.
+        let call = head.send_recv::<bool>("worker", "compute", ()).express();
+        calls.push(tokio::spawn(call.into_future()));
     }
+    drop(timeout(PATIENCE, computing.acquire_many(2)).await.unwrap().unwrap());
     // Three times what silence may take: nobody is suspected, and hearts are answered.
     while let Ok(event) = timeout(Duration::from_secs(3), events.next()).await {
         assert!(matches!(event, Some(Event::Connected { .. })), "{event:?}");
     }
     timeout(PATIENCE, head.ping("worker")).await.unwrap().unwrap();
+    // Questions are answered without an executor too.
+    let status = timeout(PATIENCE, head.status_of("worker")).await.unwrap().unwrap();
+    assert!(status.handlers >= 2, "{status:?}");
+    assert_eq!(computing.available_permits(), 2, "both threads compute, and nobody else can");
     drop(release);
     for call in calls {
-        assert!(timeout(PATIENCE, call).await.unwrap().unwrap());
+        assert!(timeout(PATIENCE, call).await.unwrap().unwrap().unwrap());
     }
     head.stop().await;
     worker.stop().await;
