@@ -83,9 +83,14 @@ impl Bell {
         }
     }
 
+    /// Writes the answers that were given in the turns that were taken, and those that are given from now on ring.
+    pub(crate) fn write_last(&self) {
+        self.draining.store(false, Ordering::Relaxed);
+        self.write();
+    }
+
     /// Writes the answers that were given until now.
     pub(crate) fn write(&self) {
-        self.draining.store(false, Ordering::Relaxed);
         let unwritten = std::mem::take(&mut *self.unwritten.lock());
         unwritten.into_iter().for_each(Unwritten::write);
     }
@@ -99,7 +104,7 @@ impl Bell {
         }
     }
 
-    /// Everything that was left so far. Whoever takes it calls [`Bell::write`] in the end.
+    /// Everything that was left so far. Whoever takes it calls [`Bell::write_last`] in the end.
     pub(crate) fn answer(&self) -> VecDeque<Turn> {
         self.draining.store(true, Ordering::Relaxed);
         self.hush();

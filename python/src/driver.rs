@@ -3,12 +3,16 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
 
 use pyo3::exceptions::{PyException, PyRuntimeError};
 use pyo3::prelude::*;
 
 use crate::bell::{Attention, Bell, OperationWaker, Turn};
 use crate::operation::Operation;
+
+/// How long answers wait for others at most, but for the handler that runs then.
+const ANSWERS_WAIT: Duration = Duration::from_millis(1);
 
 /// The driver of one loop. The loop watches [`Driver::fileno`], and calls [`Driver::drain`] when it is readable.
 #[pyclass(frozen, weakref)]
@@ -21,12 +25,18 @@ impl Driver {
         &self.bell
     }
 
-    /// Takes turns until one ends the loop.
+    /// Takes turns until one ends the loop. What they answer is written together, unless one takes long: nobody is to wait
+    /// for the handlers that come behind his own.
     fn take_turns(&self, py: Python<'_>, turns: &mut VecDeque<Turn>) -> PyResult<()> {
+        let mut written = Instant::now();
         while let Some(turn) = turns.pop_front() {
             match take_turn(py, turn) {
                 Err(error) if error.is_instance_of::<PyException>(py) => error.write_unraisable(py, None),
                 taken => taken?,
+            }
+            if written.elapsed() > ANSWERS_WAIT {
+                py.detach(|| self.bell.write());
+                written = Instant::now();
             }
         }
         Ok(())
@@ -82,7 +92,7 @@ impl Driver {
     fn drain(&self, py: Python<'_>) -> PyResult<()> {
         let mut turns = self.bell.answer();
         let drained = self.take_turns(py, &mut turns);
-        self.bell.write();
+        py.detach(|| self.bell.write_last());
         drained.inspect_err(|_| self.bell.leave_first(turns))
     }
 

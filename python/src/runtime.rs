@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use mosaic_comms::{Args, Assignment, Call, Handling, Method, ObjectRef, Reason, Runtime, Uid, Undecoded};
 use parking_lot::Mutex;
@@ -30,6 +30,8 @@ pub(crate) struct Request {
     received: Undecoded,
     call: Call,
     assignment: Assignment,
+    /// Whether its caller has given up: it may have been said before the request was left.
+    given_up: Arc<AtomicBool>,
 }
 
 /// What has come, until a loop takes it.
@@ -101,7 +103,10 @@ impl Inbox {
     }
 
     fn hand_over_request(self: &Arc<Self>, py: Python<'_>, request: Request) -> PyResult<()> {
-        let Request { number, method, object, received, call, assignment } = request;
+        if request.given_up.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let Request { number, method, object, received, call, assignment, .. } = request;
         let peer = call.sender().clone();
         let answer = Answer::new(number, assignment, call, self.bell(), self.sender);
         match decode::arguments(py, received, self.sender) {
@@ -127,11 +132,15 @@ impl PythonRuntime {
         Handling::Elsewhere(Box::new(move |assignment| {
             let number = inbox.requests.fetch_add(1, Ordering::Relaxed);
             // What nobody waits for is done to its end, whoever has left meanwhile.
+            let given_up = Arc::new(AtomicBool::new(false));
             if call.wants_reply() {
-                let inbox = inbox.clone();
-                assignment.when_given_up(move || inbox.take(Arrival::Cancelled(number)));
+                let (inbox, given_up) = (inbox.clone(), given_up.clone());
+                assignment.when_given_up(move || {
+                    given_up.store(true, Ordering::Release);
+                    inbox.take(Arrival::Cancelled(number));
+                });
             }
-            let request = Request { number, method, object, received, call, assignment };
+            let request = Request { number, method, object, received, call, assignment, given_up };
             inbox.take(Arrival::Request(Box::new(request)));
         }))
     }

@@ -53,6 +53,14 @@ fn words(command: &Command) -> String {
     words.join(" ")
 }
 
+/// Has cargo build the two crates that compute with optimisation. Together with `--workspace`, which asks for the features that
+/// the tests have, everything else is shared with those.
+pub(crate) fn optimise(cargo: &mut Command) {
+    for package in ["mosaic-proto", "mosaic-comms"] {
+        cargo.args(["--config", &format!("profile.dev.package.{package}.opt-level=1")]);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,13 +83,5 @@ mod tests {
         let mut command = Command::new("/usr/bin/cargo");
         command.arg("doc").env("A", "-D b").env_remove("B");
         assert_eq!(variables(&command) + &words(&command), "A=\"-D b\" cargo doc");
-    }
-}
-
-/// Has cargo build the two crates that compute with optimisation. Together with `--workspace`, which asks for the features that
-/// the tests have, everything else is shared with those.
-pub(crate) fn optimise(cargo: &mut Command) {
-    for package in ["mosaic-proto", "mosaic-comms"] {
-        cargo.args(["--config", &format!("profile.dev.package.{package}.opt-level=1")]);
     }
 }

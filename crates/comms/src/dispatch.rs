@@ -13,6 +13,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 
 use mosaic_proto::Session;
+use mosaic_proto::limits::MAX_REMEMBERED_CANCELS;
 use mosaic_proto::wire::{Codec, Facts};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, TryAcquireError, mpsc, oneshot};
@@ -161,7 +162,7 @@ impl Inbox {
             given_up.ids.clear();
         }
         let (started_in, last) = given_up.last_started;
-        if started_in != session || id >= last {
+        if (started_in != session || id >= last) && given_up.ids.len() < MAX_REMEMBERED_CANCELS {
             given_up.ids.insert(id);
         }
     }

@@ -137,7 +137,8 @@ impl Caller {
         self.registered = true;
         let Origin::Link { link, session, .. } = self.origin() else { return false };
         link.running.lock().insert((*session, self.id()), Cancelling::Elsewhere(slot.clone()));
-        link.inbox.was_cancelled(*session, self.id())
+        // An express one could be cancelled before, by the token.
+        link.inbox.was_cancelled(*session, self.id()) || self.asked.is_cancelled()
     }
 
     /// The link that the request has come over, if it is not this runtime's own.

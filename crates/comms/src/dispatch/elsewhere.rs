@@ -54,7 +54,9 @@ impl Assignment {
 
     /// Gives the result. It is queued, and written by what this returns; `None` if there is nothing to write.
     pub fn finish(self, result: HandlerResult) -> Option<Unwritten> {
-        let Held { mut running, .. } = self.0.0.lock().take()?;
+        let held = self.0.0.lock().take();
+        // Whoever waits for the end of all handlers is to find the result queued: it counts as one until then.
+        let Held { mut running, given_up: _, _tracked } = held?;
         running.caller.write = Write::Later;
         let link = running.caller.link().cloned();
         running.caller.finish(result);
@@ -89,7 +91,7 @@ pub struct Unwritten(Arc<Link>);
 impl Unwritten {
     /// Writes what is queued for the peer.
     pub fn write(self) {
-        self.0.run(Write::Now, |_, _| ());
+        self.0.queue(Write::Now, |_, _| ());
     }
 
     /// Whether the other one is for the same peer: to write one of them is enough.

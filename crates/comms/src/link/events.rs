@@ -1,4 +1,4 @@
-//! What comes of an operation on the state machine: each event is done or told, with no lock held.
+//! What comes of an operation on the state machine: each event is done or told, without the lock of the state.
 
 use std::sync::{Arc, Weak};
 

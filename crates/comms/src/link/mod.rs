@@ -291,17 +291,18 @@ impl Link {
         self.run(Write::Pump, |machine, now| machine.attach_foreign(now, dialled, session))
     }
 
-    /// Lets the bytes of an attached connection flow.
+    /// Lets the bytes of an attached connection flow, unless another has taken its place meanwhile.
     pub(crate) fn install(self: &Arc<Self>, lane: Lane, connection: ConnectionId, mut opening: Opening) {
         let io = match lane {
-            Lane::Control => &self.urgent,
+            Lane::Control => self.hurry(&mut opening),
             Lane::Data => &self.io,
         };
-        if lane == Lane::Control {
-            self.hurry(&mut opening);
-        }
         let old = {
             let mut state = self.state.lock();
+            if state.machine.connection(lane) != Some(connection) {
+                drop(state);
+                return opening.stream.close();
+            }
             // Whoever waits for what follows is not to take an old refusal for an answer.
             state.attempts.clear();
             state.refusal = None;
@@ -319,12 +320,19 @@ impl Link {
         self.tasks.spawn_on(Pump::new(self.clone(), lane, connection, opening).run(), io);
     }
 
-    /// Streams are made on an I/O thread; that of a control lane moves to the urgent one.
-    fn hurry(&self, opening: &mut Opening) {
+    /// Streams are made on an I/O thread; that of a control lane moves to the urgent one, if it can be had. Returns where
+    /// it belongs: only there is what it reads and what its reactor tells of it in order.
+    fn hurry(&self, opening: &mut Opening) -> &Handle {
         let _reactor = self.urgent.enter();
         match opening.stream.clone().moved() {
-            Ok(moved) => opening.stream = moved,
-            Err(error) => debug!(peer = %self.peer, %error, "a control lane keeps the reactor that it has"),
+            Ok(moved) => {
+                opening.stream = moved;
+                &self.urgent
+            }
+            Err(error) => {
+                debug!(peer = %self.peer, %error, "a control lane stays with its I/O thread");
+                &self.io
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! The pump of one connection: a task on an I/O thread that reads it, and writes what others have left to it.
+//! The pump of one connection: a task on an I/O thread, or on the urgent one, that reads it, and writes what others have left to it.
 
 use std::cell::RefCell;
 use std::future::poll_fn;

@@ -66,11 +66,13 @@ impl State {
         self.machine.wants_transmit(lane) && !self.lanes[lane.index()].blocked
     }
 
-    /// Takes the right to write; `None` if another has it, nothing is queued or the system takes nothing.
+    /// Takes the right to write; `None` if another has it, nothing is queued or the system takes nothing. Nor is there
+    /// one between the moment when a connection takes the place of another and the moment when its stream does: what is
+    /// queued is for the new one.
     pub(super) fn take_job(&mut self, lane: Lane, now: Time) -> Option<Job> {
         let io = &mut self.lanes[lane.index()];
         let (connection, stream) = io.current.as_ref()?;
-        if io.blocked {
+        if io.blocked || self.machine.connection(lane) != Some(*connection) {
             return None;
         }
         let mut writer = io.writer.take()?;
@@ -95,6 +97,7 @@ impl State {
 }
 
 impl Link {
+    /// Writes what an operation has left to us, tells the pumps of the rest, and watchers that something has happened.
     pub(super) fn write(self: &Arc<Self>, mut to_write: ToWrite) {
         for lane in Lane::ALL.into_iter().filter(|lane| to_write.wants[lane.index()]) {
             let job = to_write.jobs[lane.index()].take();
@@ -107,6 +110,7 @@ impl Link {
         if to_write.reads_again {
             self.wake[Lane::Control.index()].notify_one();
         }
+        self.tell_watchers();
     }
 
     /// Writes a piece of what is queued on a lane, unless someone else is at it: he looks again before he stops.

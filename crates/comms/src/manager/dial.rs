@@ -120,10 +120,12 @@ async fn introduce(link: &Arc<Link>, lane: Lane, opening: &mut Opening) -> Resul
 }
 
 impl Shared {
-    /// The process of this runtime has ended: nobody dials it any more, to find its socket without a listener.
+    /// The process of this runtime has ended: nobody dials it any more, to find its socket without a listener. Sweeping
+    /// waits for others who do, which no link is to wait for.
     pub(super) fn sweep_socket(&self, uid: &Uid) {
-        if let Some(place) = self.directory().topology.get(uid) {
-            unix::sweep(place.port);
+        let place = self.directory().topology.get(uid).cloned();
+        if let Some(place) = place.filter(|_| self.context.network().is_none()) {
+            self.io.spawn_blocking(move || unix::sweep(place.port));
         }
     }
 

@@ -92,7 +92,7 @@ impl CommsManager {
         WaitFor { comms: self.clone(), what, found: Box::new(found), limit: None }
     }
 
-    /// Sends a heart to `uid` and measures the time to its beat, which the peer's I/O thread sends whatever its handlers
+    /// Sends a heart to `uid` and measures the time to its beat, which the peer's urgent thread sends whatever its handlers
     /// do. A heart that is under way already is joined.
     ///
     /// # Errors

@@ -84,9 +84,14 @@ impl Door {
     fn queue(&self, step: Step) {
         let mut queue = self.0.lock();
         queue.waiting.push_back(step);
-        if !std::mem::replace(&mut queue.attended, true) {
-            let door = self.clone();
-            spawn_blocking(move || door.attend());
+        if queue.attended {
+            return;
+        }
+        let door = self.clone();
+        // It panics where the system gives no thread: that costs this one, and the next tries again.
+        match catch_unwind(AssertUnwindSafe(|| spawn_blocking(move || door.attend()))) {
+            Ok(_) => queue.attended = true,
+            Err(_) => drop(queue.waiting.pop_back()),
         }
     }
 

@@ -350,6 +350,11 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
 
     // ---- what goes out ----
 
+    /// The connection that a lane has: what is polled is for it.
+    pub fn connection(&self, lane: Lane) -> Option<ConnectionId> {
+        self.lanes[lane.index()].connection.as_ref().map(|connection| connection.id)
+    }
+
     /// Whether [`Link::poll_transmit`] has something to give for this lane.
     pub fn wants_transmit(&self, lane: Lane) -> bool {
         let state = &self.lanes[lane.index()];

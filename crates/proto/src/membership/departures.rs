@@ -1,9 +1,10 @@
 //! How somebody goes: what proves it, who is told, and what becomes of its uid.
 
 use super::notice::{Effect, News, Notice, Refusal};
-use super::roster::Contact;
+use super::roster::{Contact, Standing};
 use super::{Life, Membership, Proof, Role};
 use crate::identity::Instance;
+use crate::limits::TOPOLOGY_GRACE;
 use crate::reason::Reason;
 use crate::time::Time;
 use crate::uid::Uid;
@@ -59,12 +60,16 @@ impl Membership {
     pub(super) fn lose_contact(&mut self, now: Time, uid: &Uid, instance: Instance, reason: Reason) {
         let Some(peer) = self.roster.peer_mut(uid, instance) else { return };
         peer.contact = Contact::Unreachable;
+        let provisional = peer.standing == Standing::Provisional;
         match &mut self.role {
             Role::Monitor(spread) => spread.dismiss(uid),
             Role::Member(member) if uid.is_monitor() => member.monitor_out_of_reach(),
             Role::Member(_) => {}
         }
-        // The monitor keeps also who has not introduced itself yet: its hand may be what the silence has swallowed.
+        // Who has not introduced itself yet may be about to: its hand may be what the silence has swallowed.
+        if self.is_monitor() && provisional {
+            self.roster.doubt(uid, now + TOPOLOGY_GRACE);
+        }
         if self.monitor_is_heard() && self.roster.overdue(uid, now) {
             self.let_go(now, uid, reason);
         }

@@ -270,16 +270,25 @@ impl Membership {
         for uid in self.claims.due(now) {
             self.settle_claim(now, &uid);
         }
-        if self.monitor_is_heard() {
+        if self.settles_doubts() {
             for uid in self.roster.take_doubted(now) {
-                self.let_go(now, &uid, Reason::Forgotten);
+                let introduced = self.roster.peer(&uid).is_some_and(|peer| peer.standing == Standing::Shaken);
+                // The monitor's doubt was whether it would.
+                if !(self.is_monitor() && introduced) {
+                    self.let_go(now, &uid, Reason::Forgotten);
+                }
             }
         }
     }
 
+    /// Whether those in doubt are let go: where the monitor's word is to be had, and by the monitor.
+    fn settles_doubts(&self) -> bool {
+        self.is_monitor() || self.monitor_is_heard()
+    }
+
     /// When [`Membership::handle_timeout`] is to be called next.
     pub fn poll_timeout(&self) -> Option<Time> {
-        let doubt = if self.monitor_is_heard() { self.roster.next_doubt() } else { None };
+        let doubt = if self.settles_doubts() { self.roster.next_doubt() } else { None };
         [self.flush_due(), self.claims.next_due(), doubt].into_iter().flatten().min()
     }
 

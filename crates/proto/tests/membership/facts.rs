@@ -221,6 +221,14 @@ fn who_has_only_called_the_monitor_is_kept_while_it_is_out_of_reach() {
     machine.link_ended(START, &uid("worker:1"), Instance(2), silent(), Verdict::Unreachable);
     assert_eq!(effects(&mut machine), []);
     assert!(machine.connected("worker:1") && machine.unreachable("worker:1"));
+    let due = machine.poll_timeout().unwrap();
+    assert_eq!(due, START + TOPOLOGY_GRACE);
+    machine.handle_timeout(due);
+    let reason = Reason::Forgotten;
+    assert_eq!(
+        effects(&mut machine),
+        [Effect::Disconnected { uid: uid("worker:1"), instance: Instance(2), reason }]
+    );
 }
 
 #[test]
