@@ -1,5 +1,5 @@
 //! `cargo xtask counts [--store]`: instructions of encoding, decoding, dispatch and a round trip in memory, compared
-//! with those that are stored for this compiler. Wall time says little on a shared machine; these repeat.
+//! with those that are stored for this compiler and C library. Wall time says little on a shared machine; these repeat.
 //!
 //! They are for comparison: the program is built as the simulated courses are, to save a build, and takes some more than users'
 //! programs do.
@@ -7,7 +7,7 @@
 //! What is counted is in `crates/testkit/examples/instructions.rs`. The stored numbers, a line each:
 //!
 //! ```text
-//! rustc 1.95.0 round-trip 12345
+//! rustc 1.95.0 glibc 2.36 round-trip 12345
 //! ```
 
 use std::collections::BTreeMap;
@@ -47,13 +47,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     optimise(&mut build);
     step(&mut build)?;
     let program = target()?.join("debug/examples/instructions");
-    let compiler = compiler()?;
+    let environment = environment()?;
     let path = workspace().join(STORED);
     let mut stored = read(&path);
     let mut failures = Vec::new();
     for (case, count) in CASES {
         let measured = each(&program, case, count)?;
-        let key = format!("{compiler} {case}");
+        let key = format!("{environment} {case}");
         let before = stored.get(&key).copied();
         eprintln!(
             "{key} {measured}{}",
@@ -64,7 +64,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
                 failures.push(format!("{case} takes {measured} instructions, {before} are stored"));
             }
             Some(_) => {}
-            None => eprintln!("skipped: nothing is stored for {compiler} (cargo xtask counts --store)"),
+            None => eprintln!("skipped: nothing is stored for {environment} (cargo xtask counts --store)"),
         }
         stored.insert(key, measured);
     }
@@ -98,12 +98,17 @@ fn instructions(program: &Path, case: &str, count: u64) -> Result<u64, String> {
     number.filter(|_| output.status.success()).ok_or_else(|| format!("valgrind counted nothing:\n{text}"))
 }
 
-/// The compiler that was used, without its date.
-fn compiler() -> Result<String, String> {
-    let output =
-        Command::new("rustc").arg("--version").output().map_err(|error| format!("rustc: {error}"))?;
-    let version = String::from_utf8_lossy(&output.stdout).into_owned();
-    Ok(version.split_whitespace().take(2).collect::<Vec<_>>().join(" "))
+/// What else the numbers depend on: the compiler, without its date, and the C library, which copies and allocates.
+fn environment() -> Result<String, String> {
+    let compiler = said(Command::new("rustc").arg("--version"))?;
+    let compiler = compiler.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+    let library = said(Command::new("getconf").arg("GNU_LIBC_VERSION"))?;
+    Ok(format!("{compiler} {}", library.trim()))
+}
+
+fn said(command: &mut Command) -> Result<String, String> {
+    let output = command.output().map_err(|error| format!("{:?}: {error}", command.get_program()))?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn read(path: &Path) -> BTreeMap<String, u64> {

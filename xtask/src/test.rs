@@ -1,6 +1,6 @@
 //! `cargo xtask test [FILTER..]`: every test there is, and then a look at what they left behind.
 //!
-//! The courses of whole managers come last, as many as [`simulate`](crate::simulate) takes where no number is given, and
+//! The courses of whole managers come last, as many as [`simulate`] takes where no number is given, and
 //! only if there is no filter.
 //!
 //! Tests are run by nextest where it is installed (a process a test, and a time limit on each: see

@@ -190,7 +190,7 @@ fn large_replies_get_on_against_large_requests() {
 
 #[test]
 fn a_crowd_with_one_large_message_each_takes_turns_at_the_budget() {
-    const CROWD: usize = 200;
+    const CROWD: usize = 1000;
     const SIZE: usize = 500_000;
     simulate(|| async {
         let network = Context::simulated(2);
