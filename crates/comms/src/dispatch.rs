@@ -192,6 +192,7 @@ impl Inbox {
 async fn run(shared: Arc<Shared>, mut turns: mpsc::UnboundedReceiver<Turn>) {
     let mut batch = Vec::with_capacity(BATCH);
     let mut queue = VecDeque::new();
+    let mut saturated = Saturated::default();
     while !queue.is_empty() || turns.recv_many(&mut batch, BATCH).await > 0 {
         queue.extend(batch.drain(..));
         let mut taken = Taken::default();
@@ -201,9 +202,14 @@ async fn run(shared: Arc<Shared>, mut turns: mpsc::UnboundedReceiver<Turn>) {
             match turn {
                 Turn::Serve(message) => {
                     let permit = match spare.take().map(Ok).or_else(|| permit_now(&shared, message.facts())) {
-                        Some(permit) => permit,
+                        Some(Ok(permit)) => {
+                            saturated.ends();
+                            Ok(permit)
+                        }
+                        Some(refused) => refused,
                         None => {
                             taken.settle();
+                            saturated.begins(&message);
                             permit_later(&shared, &mut turns, &mut queue).await
                         }
                     };
@@ -218,6 +224,26 @@ async fn run(shared: Arc<Shared>, mut turns: mpsc::UnboundedReceiver<Turn>) {
             }
         }
         taken.settle();
+        saturated.ends();
+    }
+}
+
+/// Whether a peer has been told that its requests wait for handlers to end, and over which link.
+#[derive(Default)]
+struct Saturated(Option<Arc<Link>>);
+
+impl Saturated {
+    fn begins(&mut self, message: &Message) {
+        if let (None, Origin::Link { link, .. }) = (&self.0, &message.origin) {
+            link.queue(Write::Now, |machine, _| machine.saturate());
+            self.0 = Some(link.clone());
+        }
+    }
+
+    fn ends(&mut self) {
+        if let Some(link) = self.0.take() {
+            link.queue(Write::Pump, |machine, now| machine.relieve(now));
+        }
     }
 }
 

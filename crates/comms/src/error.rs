@@ -188,7 +188,7 @@ pub enum CallError {
         /// Whether the request may have run.
         execution: Execution,
     },
-    /// The peer runs as many handlers as it may.
+    /// The peer runs as many handlers as it may, and the request is express, or nested: sent by a handler. Others wait.
     #[error("{peer} is overloaded: the request was not run")]
     Overloaded {
         /// Who.

@@ -122,6 +122,8 @@ struct Flood {
     size: usize,
     reply: usize,
     budget: u64,
+    /// How many handlers each runs at most.
+    handlers: usize,
 }
 
 /// Everybody calls its neighbour as often as it is said, all at once. Gives the outcomes, and checks that nobody has
@@ -134,6 +136,7 @@ async fn flood(flood: Flood) -> Vec<Result<(), CallError>> {
     for uid in flood.uids {
         let config =
             config(network.simulated_beside(flood.budget)).monitor(monitor.address(), monitor.port());
+        let config = config.running_handlers(flood.handlers);
         all.push(CommsManager::start(uid, ring(), config).await.unwrap());
     }
     for comms in &all {
@@ -170,21 +173,48 @@ fn all_succeed(outcomes: Vec<Result<(), CallError>>) {
 #[test]
 fn two_that_flood_each_other_with_nested_calls_get_on() {
     let uids = &["a", "b"];
-    let calls = Flood { uids, calls: 300, steps: 3, size: 2000, reply: 10, budget: 8 << 20 };
+    let calls = Flood { uids, calls: 300, steps: 3, size: 2000, reply: 10, budget: 8 << 20, handlers: 4096 };
     all_succeed(simulate(|| flood(calls)));
 }
 
 #[test]
 fn three_that_flood_each_other_in_a_cycle_get_on() {
     let uids = &["a", "b", "c"];
-    let calls = Flood { uids, calls: 200, steps: 5, size: 2000, reply: 2000, budget: 8 << 20 };
+    let calls =
+        Flood { uids, calls: 200, steps: 5, size: 2000, reply: 2000, budget: 8 << 20, handlers: 4096 };
     all_succeed(simulate(|| flood(calls)));
+}
+
+/// Nested calls may be refused, which comes back as the error of the handler that made them; but everything ends.
+fn all_end(outcomes: Vec<Result<(), CallError>>) {
+    for outcome in outcomes {
+        match outcome {
+            Ok(()) => {}
+            Err(CallError::Remote(error)) => assert!(error.message.contains("overloaded"), "{error}"),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn two_whose_handlers_all_wait_for_each_other_get_on_though_their_windows_are_full() {
+    let uids = &["a", "b"];
+    let calls = Flood { uids, calls: 300, steps: 3, size: 10_000, reply: 10, budget: 8 << 20, handlers: 4 };
+    all_end(simulate(|| flood(calls)));
+}
+
+#[test]
+fn three_whose_handlers_all_wait_for_the_next_get_on_though_their_windows_are_full() {
+    let uids = &["a", "b", "c"];
+    let calls = Flood { uids, calls: 300, steps: 5, size: 300_000, reply: 10, budget: 2 << 20, handlers: 4 };
+    all_end(simulate(|| flood(calls)));
 }
 
 #[test]
 fn large_replies_get_on_against_large_requests() {
     let uids = &["a", "b"];
-    let calls = Flood { uids, calls: 30, steps: 0, size: 900_000, reply: 900_000, budget: 4 << 20 };
+    let calls =
+        Flood { uids, calls: 30, steps: 0, size: 900_000, reply: 900_000, budget: 4 << 20, handlers: 4096 };
     all_succeed(simulate(|| flood(calls)));
 }
 

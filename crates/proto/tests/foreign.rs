@@ -90,7 +90,7 @@ fn a_foreign_peer_hears_ping_and_no_command_of_ours() {
     }
     let outgoing = Outgoing::new(&envelope(Kind::Message, 0), Body::Copy(b""), vec![])
         .expect("a valid part of the test");
-    let request = Request { outgoing, express: false, reply: Some(1), deadline: None };
+    let request = Request { outgoing, express: false, nested: false, reply: Some(1), deadline: None };
     let id = link.send(at(1), request).expect("a valid part of the test").id();
     assert!(!said(&mut link, at(1)).is_empty());
     link.cancel(at(1), id).expect("a valid part of the test");

@@ -226,7 +226,13 @@ fn an_idle_link_has_no_timers_before_its_first_use() {
 
 #[test]
 fn what_a_peer_must_not_send_is_a_violation_and_ends_the_session() {
-    let bogus = mosaic_proto::wire::Ack { lane: Lane::Data, received: 9, consumed: [0; 2], window: [0; 2] };
+    let bogus = mosaic_proto::wire::Ack {
+        lane: Lane::Data,
+        received: 9,
+        consumed: [0; 2],
+        window: [0; 2],
+        saturated: false,
+    };
     let too_much = mosaic_proto::wire::Ack { consumed: [1, 0], received: 0, ..bogus };
     let refusal =
         mosaic_proto::wire::Refusal { code: mosaic_proto::wire::RefusalCode::Busy, detail: "later".into() };

@@ -193,3 +193,75 @@ fn express_messages_are_bounded_without_credit() {
     assert_eq!(pair.sides[B].heard.len(), 100);
     assert_drained(&pair);
 }
+
+/// B starts and answers whatever comes from now on, and has come.
+fn take_all(pair: &mut Pair) {
+    pair.sides[B].consumes = true;
+    pair.consume_oldest(B, usize::MAX);
+    pair.answer_all(B);
+    pair.run_for(Duration::from_secs(1));
+}
+
+/// A has used up its window at B, where requests wait for handlers to end. The last of them wait for credit.
+fn saturated() -> (Pair, Vec<u64>) {
+    let mut pair = Pair::connected();
+    pair.sides[B].consumes = false;
+    let waiting = (0..40).map(|_| pair.call(A, 10_000)).collect();
+    pair.run();
+    assert!(!pair.sides[A].link.has_room(10_000, false));
+    (pair, waiting)
+}
+
+#[test]
+fn nested_requests_do_not_wait_behind_those_that_wait_for_handlers() {
+    let (mut pair, waiting) = saturated();
+    let nested = [Shape::call(10_000), Shape::one_way(10_000), Shape::call(1_000_000)];
+    let before = nested.map(|shape| pair.send(A, shape.nested()));
+    pair.run();
+    assert!(before.iter().all(|&tag| pair.sides[A].outcome(tag).is_none()), "they wait for credit");
+    pair.saturate(B);
+    pair.run();
+    let after = nested.map(|shape| pair.send(A, shape.nested()));
+    for tag in before.into_iter().chain(after) {
+        assert_eq!(pair.sides[A].outcome(tag), Some(&Ended::Overloaded));
+    }
+    take_all(&mut pair);
+    assert_eq!(pair.sides[B].ordered(), waiting);
+    assert_drained(&pair);
+}
+
+#[test]
+fn nested_requests_go_while_there_is_credit_and_wait_again_once_no_handler_is_waited_for() {
+    let mut pair = Pair::connected();
+    pair.sides[B].consumes = false;
+    pair.saturate(B);
+    pair.run();
+    let with_credit = pair.send(A, Shape::call(10_000).nested());
+    let express = pair.send(A, Shape::call(10_000).nested().express());
+    for _ in 0..40 {
+        pair.call(A, 10_000);
+    }
+    pair.run();
+    assert!([with_credit, express].iter().all(|&tag| pair.sides[B].heard_of(tag).is_some()));
+    pair.relieve(B);
+    pair.run_for(Duration::from_secs(1));
+    let waits = pair.send(A, Shape::call(10_000).nested());
+    pair.run();
+    assert_eq!(pair.sides[A].outcome(waits), None);
+    take_all(&mut pair);
+    assert_eq!(pair.sides[A].outcome(waits), Some(&Ended::Reply(waits)));
+    assert_drained(&pair);
+}
+
+#[test]
+fn where_requests_wait_for_handlers_is_said_again_after_a_cut() {
+    let (mut pair, _) = saturated();
+    let nested = pair.send(A, Shape::call(10_000).nested());
+    // What B says is lost with the connection.
+    pair.sides[B].link.saturate();
+    assert!(pair.cut(Lane::Control, [0; 2]));
+    pair.run_for(Duration::from_secs(2));
+    assert_eq!(pair.sides[A].outcome(nested), Some(&Ended::Overloaded));
+    take_all(&mut pair);
+    assert_drained(&pair);
+}

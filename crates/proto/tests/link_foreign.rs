@@ -48,7 +48,8 @@ impl Foreign {
     fn send(&mut self, tag: u64, shape: Shape) -> Admission {
         let outgoing = shape.outgoing(tag);
         let reply = shape.reply.then_some(tag);
-        let request = Request { outgoing, express: shape.express, reply, deadline: None };
+        let request =
+            Request { outgoing, express: shape.express, nested: shape.nested, reply, deadline: None };
         self.side.link.send(self.now, request).expect("the link lives")
     }
 }
@@ -96,7 +97,7 @@ fn commands_that_only_we_speak_are_ignored_from_a_foreign_peer() {
     let mut foreign = Foreign::new();
     foreign.send(1, Shape::call(8));
     foreign.written();
-    let ack = Ack { lane: Lane::Control, received: 99, consumed: [99; 2], window: [0; 2] };
+    let ack = Ack { lane: Lane::Control, received: 99, consumed: [99; 2], window: [0; 2], saturated: false };
     let leave = Command::Leave { reason: "no".into(), last: [0; 2] };
     for command in [Command::Ack(ack), leave, Command::Data, Command::Cancel { id: 1, after: 0 }] {
         foreign.receive(Item::Command(command));

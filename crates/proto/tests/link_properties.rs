@@ -53,6 +53,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => side().prop_map(|side| Step::Connect { side }),
         1 => side().prop_map(|side| Step::Borrow { side }),
         2 => side().prop_map(|side| Step::GiveBack { side }),
+        2 => (side(), size(), any::<bool>()).prop_map(|(side, size, reply)| Step::Nested { side, size, reply }),
+        1 => side().prop_map(|side| Step::Saturate { side }),
+        1 => side().prop_map(|side| Step::Relieve { side }),
     ]
 }
 

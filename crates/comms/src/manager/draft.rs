@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use mosaic_proto::link::{Admission, Execution, Outcome, Request};
 use mosaic_proto::wire::{Body, Codec, Envelope, Incoming, Kind, Outgoing};
-use mosaic_proto::{Reason, Uid};
+use mosaic_proto::{Reason, Time, Uid};
 use parking_lot::Mutex;
 use smol_str::SmolStr;
 use tokio::sync::oneshot;
@@ -23,7 +23,7 @@ use super::{CommsManager, Phase, Shared};
 use crate::encode::{EncodeError, Encoded, encode_value};
 use crate::error::{CallError, RemoteError, TrySendError, TrySendReason};
 use crate::kwargs::IntoArgs;
-use crate::link::{Link, Write};
+use crate::link::{Link, Ticket, Write};
 use crate::message::{Message, Origin, OwnReply};
 use crate::objects::ObjectRef;
 use crate::trace::{self, Surroundings};
@@ -110,16 +110,24 @@ impl Draft {
         &self.comms.shared
     }
 
-    /// The message, its id still to be drawn, and the span that it is told by. The encoded arguments stay where they are.
-    fn encode(&self, args: &Encoded, wants_reply: bool) -> Result<(Outgoing, Span), CallError> {
+    /// What the link is given, and the span that it is told by. The encoded arguments stay where they are.
+    fn request(
+        &self,
+        args: &Encoded,
+        reply: Option<Ticket>,
+        deadline: Option<Time>,
+    ) -> Result<(Request<Ticket>, Span), CallError> {
         let here = Surroundings::here();
         let (span, trace) = trace::of_request(&here, &self.uid, &self.method);
         let trace = trace.map(|context| context.to_string());
-        let envelope = self.envelope(wants_reply, &here, trace.as_deref());
-        Ok((self.encode_with(&envelope, args)?, span))
+        let envelope = self.envelope(reply.is_some(), &here, trace.as_deref());
+        let outgoing = self.encode(&envelope, args)?;
+        let nested = envelope.depth > 0;
+        Ok((Request { outgoing, express: self.express, nested, reply, deadline }, span))
     }
 
-    fn encode_with(&self, envelope: &Envelope<'_>, args: &Encoded) -> Result<Outgoing, CallError> {
+    /// The message, its id still to be drawn.
+    fn encode(&self, envelope: &Envelope<'_>, args: &Encoded) -> Result<Outgoing, CallError> {
         let outgoing = Outgoing::new(envelope, Body::Copy(&args.body), args.buffers.clone());
         let outgoing = outgoing.map_err(|_| self.names_too_large())?;
         let control = mosaic_proto::limits::MAX_CONTROL_MESSAGE as u64;
@@ -184,17 +192,18 @@ impl Draft {
             Route::Departed(_) => return Step::Done(self.dropped()),
             Route::Unknown => return Step::Done(Err(self.unknown())),
         };
-        let (outgoing, span) = match self.encode(&args, false) {
-            Ok(encoded) => encoded,
+        let (request, span) = match self.request(&args, None, None) {
+            Ok(request) => request,
             Err(error) => return Step::Done(Err(error)),
         };
-        match link.send(Request { outgoing, express: self.express, reply: None, deadline: None }) {
+        match link.send(request) {
             Ok(Admission::Accepted(_)) => Step::Done(Ok(())),
             Ok(Admission::Waiting(id)) => Step::Wait(Box::pin(async move {
                 let _span = span;
                 self.accepted(&link, id).await
             })),
-            Err(_) => Step::Done(self.dropped()),
+            Err(_) if link.look(|machine| machine.ended().is_some()) => Step::Done(self.dropped()),
+            Err(_) => Step::Done(Err(CallError::Overloaded { peer: link.peer.clone() })),
         }
     }
 
@@ -207,7 +216,7 @@ impl Draft {
     /// Waits until a message that waits for room has been accepted.
     async fn accepted(&self, link: &Arc<Link>, id: u64) -> Result<(), CallError> {
         let (ticket, outcome) = oneshot::channel();
-        if link.queue(Write::Pump, |machine, _| machine.notify_acceptance(id, ticket)).is_some() {
+        if link.queue(Write::Pump, |machine, now| machine.notify_acceptance(now, id, ticket)).is_some() {
             return Ok(());
         }
         let mut withdraw = Withdraw { link, id, armed: true };
@@ -220,6 +229,7 @@ impl Draft {
             Ok(Outcome::TooLarge { size, limit }) => {
                 Err(CallError::TooLarge { peer: link.peer.clone(), size, limit })
             }
+            Ok(Outcome::Overloaded) => Err(CallError::Overloaded { peer: link.peer.clone() }),
             Ok(_) | Err(_) => Ok(()),
         }
     }
@@ -274,23 +284,18 @@ impl Draft {
     ) -> Result<Reply<R>, CallError> {
         let (ticket, outcome) = oneshot::channel();
         let context = &self.shared().context;
-        let (outgoing, span) = self.encode(args, true)?;
-        let request = Request {
-            outgoing,
-            express: self.express,
-            reply: Some(ticket),
-            deadline: self.deadline.map(|limit| context.time(begun.unwrap_or_else(Instant::now) + limit)),
-        };
+        let deadline = self.deadline.map(|limit| context.time(begun.unwrap_or_else(Instant::now) + limit));
+        let (request, span) = self.request(args, Some(ticket), deadline)?;
         match link.send(request) {
             Ok(admission) => {
                 let peer = link.peer.clone();
                 let cancel = Cancel { link, id: admission.id(), armed: true };
                 Ok(self.reply(peer, span, Waiting::Link { outcome, cancel }))
             }
-            Err(_) => {
-                let reason = link.look(|machine| machine.ended().cloned()).unwrap_or(Reason::SessionLost);
-                Err(self.shared().disconnected(&link.peer, reason, Execution::NotRun))
-            }
+            Err(_) => match link.look(|machine| machine.ended().cloned()) {
+                Some(reason) => Err(self.shared().disconnected(&link.peer, reason, Execution::NotRun)),
+                None => Err(CallError::Overloaded { peer: link.peer.clone() }),
+            },
         }
     }
 
@@ -331,8 +336,7 @@ impl Draft {
             }
             Some(Route::Unknown) | None => return Err(self.unknown().into()),
         };
-        let (outgoing, _span) = self.encode(args, false)?;
-        let request = Request { outgoing, express: self.express, reply: None, deadline: None };
+        let (request, _span) = self.request(args, None, None)?;
         match link.try_send(request) {
             true => Ok(()),
             false => Err(TrySendReason::Full { peer: link.peer.clone() }),
@@ -457,8 +461,8 @@ pub(super) fn send_unasked(shared: &Arc<Shared>, peer: &Uid, method: &str, args:
     };
     // The protocol's own messages belong to nobody's trace.
     let envelope = draft.envelope(false, &Surroundings::default(), None);
-    if let Ok(outgoing) = draft.encode_with(&envelope, args) {
-        let request = Request { outgoing, express: true, reply: None, deadline: None };
+    if let Ok(outgoing) = draft.encode(&envelope, args) {
+        let request = Request { outgoing, express: true, nested: false, reply: None, deadline: None };
         // The link may have ended: then there is nobody to tell.
         let _ = link.send(request);
     }

@@ -157,6 +157,7 @@ impl<R> Reply<R> {
             Some(Outcome::TooLarge { size, limit }) => {
                 Err(CallError::TooLarge { peer: self.peer.clone(), size, limit })
             }
+            Some(Outcome::Overloaded) => Err(CallError::Overloaded { peer: self.peer.clone() }),
             Some(_) | None => {
                 Err(CallError::Cancelled { peer: self.peer.clone(), execution: Execution::MayHaveRun })
             }

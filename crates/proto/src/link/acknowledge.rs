@@ -63,10 +63,11 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         self.ack_due = None;
         let consumed = self.inflow.each_ref().map(|inflow| inflow.consumed_total());
         let window = self.inflow.each_ref().map(|inflow| inflow.window());
+        let saturated = self.is_saturated();
         for lane in Lane::ALL {
             let state = &mut self.lanes[lane.index()];
             if lane == Lane::Control || state.received != state.told_received {
-                Command::Ack(Ack { lane, received: state.received, consumed, window }).encode(out);
+                Command::Ack(Ack { lane, received: state.received, consumed, window, saturated }).encode(out);
                 state.told_received = state.received;
             }
             state.untold_bytes = 0;
@@ -170,6 +171,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         if !known {
             return Err(Violation::AcknowledgedTooMuch { lane: ack.lane, received: ack.received });
         }
+        self.hear_saturation(ack.saturated);
         self.admit(now);
         Ok(())
     }

@@ -128,6 +128,8 @@ pub enum Outcome<B: AsRef<[u8]>> {
         /// Whether the request may have run.
         execution: Execution,
     },
+    /// It is nested, had to wait for credit, and the peer runs as many handlers as it may: it was not run.
+    Overloaded,
     /// The peer will never take a message of this size.
     TooLarge {
         /// What the message costs, in bytes.

@@ -25,6 +25,7 @@ pub(super) struct Entry<T> {
     /// The id under which a reply is awaited or, for a one-way message, its admission.
     pub(super) id: u64,
     pub(super) express: bool,
+    pub(super) nested: bool,
     pub(super) deadline: Option<Time>,
     /// Who waits for the admission of a one-way message.
     pub(super) accepted: Option<T>,
@@ -50,6 +51,7 @@ impl<T> Entry<T> {
             class,
             id,
             express,
+            nested: false,
             deadline,
             accepted: None,
             granted: false,

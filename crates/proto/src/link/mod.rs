@@ -22,6 +22,7 @@ mod lanes;
 mod process;
 mod ready;
 mod receive;
+mod saturation;
 mod send;
 mod stall;
 mod transmit;
@@ -45,6 +46,7 @@ use self::in_flight::InFlight;
 use self::lanes::{Entry, LaneState};
 use self::process::Process;
 use self::ready::Dial;
+use self::saturation::Saturation;
 use self::stall::Probes;
 use crate::Reason;
 use crate::limits::Limits;
@@ -128,6 +130,7 @@ pub struct Link<T, B: AsRef<[u8]>> {
     ack_due: Option<Time>,
     liveness: Liveness,
     pulse: Pulse,
+    saturation: Saturation,
     process: Process,
     probes: Probes,
     events: VecDeque<Event<T, B>>,
@@ -166,6 +169,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             ack_due: None,
             liveness: Liveness::new(intervals),
             pulse: Pulse::default(),
+            saturation: Saturation::default(),
             process: Process::default(),
             probes: Probes::default(),
             events: VecDeque::new(),
@@ -334,6 +338,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         }
         self.outflow = [Outflow::new(), Outflow::new()];
         self.inflow = [Inflow::new(), Inflow::new()];
+        self.forget_saturation();
         self.commands = Commands::default();
         self.cancelled.clear();
         self.leaving = None;

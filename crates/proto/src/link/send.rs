@@ -36,6 +36,9 @@ pub struct Request<T> {
     /// Whether it takes the control lane, past whatever waits, as its envelope says. One of more than
     /// [`MAX_CONTROL_MESSAGE`] takes its turn on the data lane.
     pub express: bool,
+    /// Whether it is sent by a handler, as its envelope says: while requests wait at the peer for others to end, it does
+    /// not wait for credit behind them.
+    pub nested: bool,
     /// What completes the call, if a reply is wanted.
     pub reply: Option<T>,
     /// When the caller gives up.
@@ -97,9 +100,14 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
     /// Sends a message, or queues it until there is room for it.
     ///
     /// # Errors
-    /// The request comes back if the link has ended; [`Link::ended`] says why.
+    /// The request comes back if the link has ended; [`Link::ended`] says why. Else it had to wait for credit and must
+    /// not, being nested: the peer runs as many handlers as it may.
     pub fn send(&mut self, now: Time, mut request: Request<T>) -> Result<Admission, Request<T>> {
-        if self.ended().is_some() {
+        let express = request.express && request.outgoing.cost() <= MAX_CONTROL_MESSAGE as u64;
+        let overloaded = !express
+            && self.must_not_wait(request.nested)
+            && !self.has_room(request.outgoing.cost(), express);
+        if overloaded || self.ended().is_some() {
             return Err(request);
         }
         let id = self.next_id;
@@ -109,8 +117,8 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             self.counters.calls += 1;
             self.in_flight.insert(id, ticket, request.deadline);
         }
-        let express = request.express && request.outgoing.cost() <= MAX_CONTROL_MESSAGE as u64;
-        let entry = Entry::new(request.outgoing, Class::Requests, id, express, request.deadline);
+        let mut entry = Entry::new(request.outgoing, Class::Requests, id, express, request.deadline);
+        entry.nested = request.nested;
         let queue = if entry.express { &mut self.pending_express } else { &mut self.pending[0] };
         queue.push_back(entry);
         self.admit(now);
@@ -124,14 +132,23 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
     }
 
     /// Has `ticket` told when the one-way message `id`, which waits, is accepted. It comes back if it does not wait.
-    pub fn notify_acceptance(&mut self, id: u64, ticket: T) -> Option<T> {
-        for queue in [&mut self.pending[Class::Requests.index()], &mut self.pending_express] {
-            if let Ok(index) = queue.binary_search_by_key(&id, |entry| entry.id) {
-                queue[index].accepted = Some(ticket);
-                return None;
-            }
+    pub fn notify_acceptance(&mut self, now: Time, id: u64, ticket: T) -> Option<T> {
+        let Some(entry) = self.waiting(id) else { return Some(ticket) };
+        entry.accepted = Some(ticket);
+        let nested = entry.nested && !entry.express;
+        if self.must_not_wait(nested) {
+            self.refuse_nested();
+            self.admit(now);
         }
-        Some(ticket)
+        None
+    }
+
+    fn waiting(&mut self, id: u64) -> Option<&mut Entry<T>> {
+        let requests = &mut self.pending[Class::Requests.index()];
+        [requests, &mut self.pending_express].into_iter().find_map(|queue| {
+            let index = queue.binary_search_by_key(&id, |entry| entry.id).ok()?;
+            queue.get_mut(index)
+        })
     }
 
     /// Sends the reply to a request that came in `session`. It is dropped and counted if that is over.

@@ -7,7 +7,8 @@
 //!  +-------------+------+------------------------------------------------------------------+
 //!                  READY  properties, see `ready`         ERROR  reason, see `refusal`
 //!                  PING   ttl, 2 bytes; context           PONG   context, 0 to 16 bytes
-//!                  ACK    [lane, received, consumed requests, consumed replies, window requests, window replies]
+//!                  ACK    [lane, received, consumed requests, consumed replies, window requests, window replies,
+//!                          saturated]
 //!                  WANT   [class, bytes]                  DENY   [class, limit]
 //!                  BEAT   [lag in ms, received on control, received on data, paused]
 //!                  LEAVE  [reason, last on control, last on data]
@@ -54,6 +55,8 @@ pub struct Ack {
     pub consumed: [u64; 2],
     /// How much more than `consumed` may be sent, by class.
     pub window: [u64; 2],
+    /// Whether a request that came waits until a handler ends. A peer of an older minor version does not say.
+    pub saturated: bool,
 }
 
 /// The answer to a heart.
@@ -213,10 +216,7 @@ impl Command {
                 encode_context(context, out);
             }
             Command::Pong { context } => encode_context(context, out),
-            Command::Ack(ack) => {
-                let Ack { lane, received, consumed, window } = *ack;
-                encode_numbers(&[lane as u64, received, consumed[0], consumed[1], window[0], window[1]], out);
-            }
+            Command::Ack(ack) => encode_ack(ack, out),
             Command::Deny { class, limit } => encode_numbers(&[*class as u64, *limit], out),
             Command::Want { class, bytes } => encode_numbers(&[*class as u64, *bytes], out),
             Command::Heart | Command::Data => encode_numbers(&[], out),
@@ -238,6 +238,15 @@ fn encode_numbers(numbers: &[u64], out: &mut Vec<u8>) {
 fn encode_context(context: &[u8], out: &mut Vec<u8>) {
     assert!(context.len() <= MAX_PING_CONTEXT, "a ping's context has {} bytes", context.len());
     out.extend_from_slice(context);
+}
+
+fn encode_ack(ack: &Ack, out: &mut Vec<u8>) {
+    let Ack { lane, received, consumed, window, saturated } = *ack;
+    write_array(out, 7);
+    for number in [lane as u64, received, consumed[0], consumed[1], window[0], window[1]] {
+        write_uint(out, number);
+    }
+    write_bool(out, saturated);
 }
 
 fn encode_beat(beat: &Beat, out: &mut Vec<u8>) {
@@ -274,8 +283,9 @@ fn decode_ack(body: &[u8]) -> Result<Command, WireError> {
     let received = reader.uint("a number of messages")?;
     let consumed = decode_pair(&mut reader)?;
     let window = decode_pair(&mut reader)?;
-    reader.finish(added)?;
-    Ok(Command::Ack(Ack { lane, received, consumed, window }))
+    let saturated = added > 0 && reader.boolean("true or false")?;
+    reader.finish(added.saturating_sub(1))?;
+    Ok(Command::Ack(Ack { lane, received, consumed, window, saturated }))
 }
 
 fn decode_want(body: &[u8]) -> Result<Command, WireError> {

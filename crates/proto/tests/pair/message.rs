@@ -11,13 +11,14 @@ use mosaic_proto::wire::{Body, Buffers, Codec, Envelope, Incoming, Item, Kind, O
 pub struct Shape {
     pub size: usize,
     pub express: bool,
+    pub nested: bool,
     pub reply: bool,
     pub deadline: Option<Duration>,
 }
 
 impl Shape {
     pub fn one_way(size: usize) -> Shape {
-        Shape { size, express: false, reply: false, deadline: None }
+        Shape { size, express: false, nested: false, reply: false, deadline: None }
     }
 
     pub fn call(size: usize) -> Shape {
@@ -28,6 +29,11 @@ impl Shape {
         Shape { express: true, ..self }
     }
 
+    /// As a handler sends it.
+    pub fn nested(self) -> Shape {
+        Shape { nested: true, ..self }
+    }
+
     pub fn deadline(self, after: Duration) -> Shape {
         Shape { deadline: Some(after), ..self }
     }
@@ -36,6 +42,7 @@ impl Shape {
         let envelope = Envelope {
             wants_reply: self.reply,
             express: self.express,
+            depth: u8::from(self.nested),
             remaining: self.deadline,
             ..envelope(Kind::Message)
         };

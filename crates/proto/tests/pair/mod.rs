@@ -113,6 +113,7 @@ impl Pair {
         let request = Request {
             outgoing,
             express: shape.express,
+            nested: shape.nested,
             reply: shape.reply.then_some(tag),
             deadline: shape.deadline.map(|after| now + after),
         };
@@ -120,10 +121,14 @@ impl Pair {
             Ok(admission) => {
                 sender.sent(tag, admission.id(), &shape);
                 if matches!(admission, Admission::Waiting(_)) && !shape.reply {
-                    assert_eq!(sender.link.notify_acceptance(admission.id(), tag), None);
+                    assert_eq!(sender.link.notify_acceptance(now, admission.id(), tag), None);
                 }
             }
-            Err(_) => assert!(sender.link.ended().is_some()),
+            Err(_) if sender.link.ended().is_some() => {}
+            Err(_) => {
+                assert!(shape.nested, "only what a handler sends must not wait");
+                sender.refused(tag, &shape);
+            }
         }
         self.settle();
         tag
@@ -186,6 +191,18 @@ impl Pair {
         let open = self.sides[side].heard.iter().filter(|heard| heard.wants_reply && !heard.answered);
         let tags: Vec<u64> = open.map(|heard| heard.tag).collect();
         tags.into_iter().for_each(|tag| self.reply(side, tag, 8));
+    }
+
+    /// A request waits until a handler ends.
+    pub fn saturate(&mut self, side: usize) {
+        self.sides[side].link.saturate();
+        self.settle();
+    }
+
+    /// No request waits until a handler ends.
+    pub fn relieve(&mut self, side: usize) {
+        self.sides[side].link.relieve(self.now);
+        self.settle();
     }
 
     pub fn lend_to_others(&mut self, side: usize) {

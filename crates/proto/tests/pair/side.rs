@@ -28,6 +28,7 @@ pub enum Ended {
     Timeout(Execution),
     Disconnected(Reason, Execution),
     TooLarge(u64),
+    Overloaded,
     /// The user gave it up.
     Cancelled,
     Withdrawn,
@@ -156,6 +157,12 @@ impl Side {
 
     pub fn sent(&mut self, tag: u64, id: u64, shape: &Shape) {
         self.sent.insert(tag, Sent { id, express: shape.express, reply: shape.reply, lost: false });
+    }
+
+    /// It was not taken, for it had to wait at a peer where requests wait.
+    pub fn refused(&mut self, tag: u64, shape: &Shape) {
+        self.sent(tag, 0, shape);
+        self.end(tag, Ended::Overloaded);
     }
 
     pub fn gave_up(&mut self, tag: u64, withdrawn: bool) {
@@ -399,6 +406,7 @@ fn ended(outcome: Outcome<Vec<u8>>) -> Ended {
         Outcome::Timeout(execution) => Ended::Timeout(execution),
         Outcome::Disconnected { reason, execution } => Ended::Disconnected(reason, execution),
         Outcome::TooLarge { limit, .. } => Ended::TooLarge(limit),
+        Outcome::Overloaded => Ended::Overloaded,
         other => panic!("{other:?} is new"),
     }
 }

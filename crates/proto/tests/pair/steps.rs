@@ -85,6 +85,19 @@ pub enum Step {
     GiveBack {
         side: usize,
     },
+    /// A handler sends.
+    Nested {
+        side: usize,
+        size: usize,
+        reply: bool,
+    },
+    /// Requests wait until handlers end, or wait for none any more.
+    Saturate {
+        side: usize,
+    },
+    Relieve {
+        side: usize,
+    },
 }
 
 /// Bytes as small numbers, zeros once they are used up.
@@ -130,7 +143,7 @@ impl Step {
     }
 
     fn next(from: &mut Numbers<'_>) -> Step {
-        let kind = from.byte() % 19;
+        let kind = from.byte() % 22;
         let side = from.side();
         match kind {
             0 => Step::Send { side, size: from.size() },
@@ -157,7 +170,10 @@ impl Step {
             15 => Step::StandStill { side, milliseconds: from.milliseconds(6000) },
             16 => Step::Connect { side },
             17 => Step::Borrow { side },
-            _ => Step::GiveBack { side },
+            18 => Step::GiveBack { side },
+            19 => Step::Nested { side, reply: from.flag(), size: from.size() },
+            20 => Step::Saturate { side },
+            _ => Step::Relieve { side },
         }
     }
 }
@@ -217,6 +233,11 @@ fn take(pair: &mut Pair, step: Step) {
         Step::Connect { side } => pair.connect(side),
         Step::Borrow { side } => pair.lend_to_others(side),
         Step::GiveBack { side } => pair.others_give_back(side),
+        Step::Nested { side, size, reply } => {
+            pair.send(side, Shape { reply, ..Shape::one_way(size).nested() });
+        }
+        Step::Saturate { side } => pair.saturate(side),
+        Step::Relieve { side } => pair.relieve(side),
     }
 }
 
@@ -230,6 +251,7 @@ fn recover(pair: &mut Pair) {
     for side in [A, B] {
         pair.sides[side].consumes = true;
         pair.sides[side].answers = Some(8);
+        pair.relieve(side);
     }
     for _ in 0..10 {
         for side in [A, B] {

@@ -65,9 +65,11 @@ pub(crate) fn command() -> impl Strategy<Value = Command> {
         refusal().prop_map(Command::Error),
         (any::<u16>(), context()).prop_map(|(ttl, context)| Command::Ping { ttl, context }),
         context().prop_map(|context| Command::Pong { context }),
-        (lane(), any::<(u64, [u64; 2], [u64; 2])>()).prop_map(|(lane, (received, consumed, window))| {
-            Command::Ack(Ack { lane, received, consumed, window })
-        }),
+        (lane(), any::<(u64, [u64; 2], [u64; 2], bool)>()).prop_map(
+            |(lane, (received, consumed, window, saturated))| {
+                Command::Ack(Ack { lane, received, consumed, window, saturated })
+            }
+        ),
         (select(Class::ALL.to_vec()), any::<u64>()).prop_map(|(class, bytes)| Command::Want { class, bytes }),
         Just(Command::Heart),
         any::<(u64, [u64; 2], bool)>().prop_map(|(lag, read, paused)| {

@@ -68,7 +68,8 @@ fn refusal() -> Refusal {
 
 /// The command that a vector stands for; `None` if it is no command.
 fn command(name: &str) -> Option<Command> {
-    let ack = Ack { lane: Lane::Data, received: 5, consumed: [1024, 0], window: [256 * 1024; 2] };
+    let ack =
+        Ack { lane: Lane::Data, received: 5, consumed: [1024, 0], window: [256 * 1024; 2], saturated: false };
     let beat = Beat { lag: Duration::from_millis(12), read: [7, 200], paused: false };
     let data = mosaic(Lane::Data, Some(Instance(0xfedc_ba98_7654_3210)), Session(0xa7), 3);
     Some(match name {
