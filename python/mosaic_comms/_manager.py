@@ -51,8 +51,8 @@ class CommsManager(Sending):
         The uid, if it is not the runtime's.
     settings : optional
         ``monitor`` (host and port), ``interface``, ``security`` (``secure`` or ``insecure``), ``key_file``,
-        ``unix_sockets``, ``accept_stop_from``, ``dead_after``, ``handshake_within``, ``drain_within`` (seconds) and
-        ``running_handlers``.
+        ``unix_sockets``, ``accept_stop_from``, ``refusals_prove_death``, ``dead_after``, ``handshake_within``,
+        ``drain_within`` (seconds) and ``running_handlers``.
 
     Examples
     --------

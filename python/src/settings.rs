@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mosaic_comms::{Config, Context, Security, UnixSockets};
+use mosaic_comms::{Config, Context, Refusals, Security, UnixSockets};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -33,6 +33,10 @@ fn set(config: Config, name: &str, value: &Bound<'_, PyAny>) -> PyResult<Config>
         "unix_sockets" => config.unix_sockets(match value.extract()? {
             true => UnixSockets::Use,
             false => UnixSockets::Avoid,
+        }),
+        "refusals_prove_death" => config.refusals(match value.extract()? {
+            true => Refusals::ProveDeath,
+            false => Refusals::ProveNothing,
         }),
         "key_file" => config.key_file(value.extract::<PathBuf>()?),
         "accept_stop_from" => config.accept_stop_from(value.extract::<Vec<String>>()?),

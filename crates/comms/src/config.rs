@@ -42,6 +42,18 @@ pub enum UnixSockets {
     Avoid,
 }
 
+/// What it means that every address of a peer on another host refuses connections, twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Refusals {
+    /// Nobody listens there any more: the peer is dead.
+    #[default]
+    ProveDeath,
+    /// Nothing: a proxy, a tunnel or a forwarded port may be in between, and refuse while the peer lives. It is
+    /// unreachable once it has been silent for [`Config::dead_after`].
+    ProveNothing,
+}
+
 /// The settings of a manager. Every one has a default.
 ///
 /// # Example
@@ -60,6 +72,7 @@ pub struct Config {
     pub(crate) executor: Option<Handle>,
     pub(crate) security: Security,
     pub(crate) unix_sockets: UnixSockets,
+    pub(crate) refusals: Refusals,
     pub(crate) key_file: Option<PathBuf>,
     pub(crate) accept_stop_from: Option<Vec<String>>,
     pub(crate) limits: Limits,
@@ -80,6 +93,7 @@ impl Default for Config {
             executor: None,
             security: Security::default(),
             unix_sockets: UnixSockets::default(),
+            refusals: Refusals::default(),
             key_file: None,
             accept_stop_from: None,
             limits: Limits::default(),
@@ -208,6 +222,14 @@ impl Config {
     #[must_use]
     pub fn unix_sockets(mut self, unix_sockets: UnixSockets) -> Self {
         self.unix_sockets = unix_sockets;
+        self
+    }
+
+    /// Whether a peer whose addresses refuse connections is dead. Default: yes. To be changed where peers are reached
+    /// through proxies, which refuse for themselves.
+    #[must_use]
+    pub fn refusals(mut self, refusals: Refusals) -> Self {
+        self.refusals = refusals;
         self
     }
 

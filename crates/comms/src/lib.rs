@@ -102,7 +102,7 @@ mod value;
 pub use args::{Args, ArgumentError};
 pub use array::{AnyArray, Array, Dtype, Element, ElementsError, MAX_AXES, Order, ShapeError};
 pub use blob::Blob;
-pub use config::{Config, ConfigError, Security, UnixSockets};
+pub use config::{Config, ConfigError, Refusals, Security, UnixSockets};
 pub use context::{Context, ContextBuilder};
 pub use credential::{Credential, CredentialError, Exposure};
 pub use decode::{DecodeError, Undecoded, decode_value};

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mosaic_comms::{
-    Array, CallError, CommsManager, Config, Context, Credential, Event, Events, Methods, Reason, kwargs,
+    Array, CallError, CommsManager, Config, Context, Credential, Event, Events, Methods, Reason, Refusals,
+    kwargs,
 };
 use mosaic_testkit::{Direction, Harm, Proxy, Transport, Which, Witness, config, methods};
 use tempfile::TempDir;
@@ -45,12 +46,17 @@ impl Net {
     }
 
     async fn strangers(transport: Transport, dead_after: Duration) -> Net {
+        Net::configured(transport, dead_after, Refusals::default()).await
+    }
+
+    async fn configured(transport: Transport, dead_after: Duration, refusals: Refusals) -> Net {
         let context = Context::builder().build().unwrap();
         let keys = tempfile::tempdir().unwrap();
         let key = keys.path().join("job.key");
         Credential::create(&key).unwrap();
-        let here = || config(transport, &context).dead_after(dead_after).key_file(&key);
+        let here = || config(transport, &context).dead_after(dead_after).refusals(refusals).key_file(&key);
         let serving = methods(&Arc::new(Witness::default()))
+            .method("same", |args, _| async move { Ok(args.get::<Array<u8>>("value")?) })
             .method("size", |args, _| async move { Ok(args.get::<Array<u8>>("value")?.as_slice().len()) });
         let worker = CommsManager::start("worker", serving, here()).await.unwrap();
         let head = CommsManager::start("head", Methods::new(), here()).await.unwrap();
@@ -156,6 +162,33 @@ async fn who_is_cut_off_is_unreachable_and_comes_back() {
     net.stop().await;
 }
 
+/// What is told of the worker once the proxy before it is gone, which refuses from then on.
+async fn told_of_a_proxy_that_is_gone(refusals: Refusals) -> Event {
+    let net = Net::configured(Transport::TlsV4, Duration::from_secs(1), refusals).await;
+    net.head.connect_send("worker", "127.0.0.1", net.proxy.port()).await.unwrap();
+    assert_eq!(net.add().await, 3.0);
+    let mut events = net.head.events();
+    let Net { head, worker, proxy, .. } = net;
+    drop(proxy);
+    let told = loop {
+        let told = timeout(PATIENCE, events.next()).await.unwrap().unwrap();
+        if matches!(told, Event::Unreachable { .. } | Event::Disconnected { .. }) {
+            break told;
+        }
+    };
+    head.stop().await;
+    worker.stop().await;
+    told
+}
+
+#[tokio::test]
+async fn refusals_prove_nothing_where_a_proxy_may_be_in_between() {
+    let told = told_of_a_proxy_that_is_gone(Refusals::ProveDeath).await;
+    assert!(matches!(told, Event::Disconnected { reason: Reason::Refused { .. }, .. }), "{told:?}");
+    let told = told_of_a_proxy_that_is_gone(Refusals::ProveNothing).await;
+    assert!(matches!(told, Event::Unreachable { .. }), "{told:?}");
+}
+
 #[tokio::test]
 async fn a_slow_network_is_no_silence() {
     let net = Net::new(Transport::TlsV4, Duration::from_secs(2)).await;
@@ -198,6 +231,20 @@ async fn corrupted_bytes_of_a_handshake_cost_its_connection() {
         assert_eq!(net.add().await, 3.0);
         net.stop().await;
     }
+}
+
+#[tokio::test]
+async fn corrupted_bytes_of_a_message_are_noticed_and_made_good() {
+    const SIZE: usize = 8 << 20;
+    let net = Net::new(Transport::TlsV4, Duration::from_secs(4)).await;
+    let corrupt = Harm { corrupt_at: Some(SIZE as u64 / 2), ..Harm::default() };
+    net.proxy.harm(DATA, Direction::Forth, &corrupt);
+    let value: Array<u8> = (0..SIZE).map(|place| (place % 251) as u8).collect::<Vec<_>>().into();
+    let echo = net.head.send_recv::<Array<u8>>("worker", "same", kwargs! { value: &value });
+    let echo = timeout(4 * PATIENCE, echo).await.unwrap().unwrap();
+    assert!(echo.as_slice() == value.as_slice(), "it has changed on its way");
+    assert_eq!(net.proxy.made(), 3, "the connection that was harmed has been made anew");
+    net.stop().await;
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use tracing::debug;
 
 use super::Shared;
 use super::accept::refusal;
-use crate::config::UnixSockets;
+use crate::config::{Refusals, UnixSockets};
 use crate::connection::{HANDSHAKE_TIMEOUT, HandshakeError, Opening};
 use crate::error::Attempt;
 use crate::link::Link;
@@ -65,7 +65,8 @@ async fn dial_now(
     let stream = match reach(shared, host, port).await {
         Ok(stream) => stream,
         Err(attempts) => {
-            let refused = attempts.iter().all(|(_, error)| is_refusal(error));
+            let proof = shared.config.refusals == Refusals::ProveDeath;
+            let refused = proof && attempts.iter().all(|(_, error)| is_refusal(error));
             let shown =
                 attempts.into_iter().map(|(address, error)| Attempt { address, outcome: error.to_string() });
             link.note_attempts(shown.collect(), None);
