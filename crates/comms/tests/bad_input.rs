@@ -62,7 +62,7 @@ fn changed(change: impl FnOnce(&mut MosaicReady)) -> Command {
 
 fn frame(size: u64, command: bool) -> Vec<u8> {
     let mut bytes = greeting().to_vec();
-    FrameHeader { more: false, command, len: size }.encode(&mut bytes);
+    FrameHeader { more: false, command, elsewhere: false, len: size }.encode(&mut bytes);
     bytes
 }
 
@@ -144,7 +144,7 @@ async fn a_peer_that_breaks_the_rules_after_its_handshake_loses_its_connection()
     let hello = greeted(&Command::Ready(stranger(Lane::Control, Session::NONE)));
     let again = greeted(&Command::Ready(stranger(Lane::Control, Session::NONE)))[64..].to_vec();
     let mut huge = Vec::new();
-    FrameHeader { more: false, command: false, len: 1 << 40 }.encode(&mut huge);
+    FrameHeader { more: false, command: false, elsewhere: false, len: 1 << 40 }.encode(&mut huge);
     for (name, bytes) in [
         ("garbage", vec![0xee; 300]),
         ("READY again", again),

@@ -177,6 +177,7 @@ fn who_begins_anew_before_its_goodbye_is_complete_is_let_in_by_the_next_link() {
         host: HostId([1; 16]),
         pid_namespace: 1,
         pid: 1,
+        looks_elsewhere: false,
     };
     let link = &mut pair.sides[B].link;
     let refusal = link.attach(pair.now, false, &again, Session(77)).unwrap_err();

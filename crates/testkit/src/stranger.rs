@@ -4,7 +4,7 @@ use std::io::Read;
 
 use mosaic_comms::{Instance, Uid};
 use mosaic_proto::wire::{
-    Body, Codec, Command, Envelope, Kind, Lane, MosaicReady, Outgoing, Piece, Ready, VERSION, greeting,
+    Body, Codec, Command, Envelope, Kind, Lane, MosaicReady, Outgoing, Ready, VERSION, greeting,
 };
 use mosaic_proto::{HostId, Session};
 
@@ -44,6 +44,7 @@ pub fn stranger(lane: Lane, session: Session) -> Ready {
             host: HostId([0; 16]),
             pid_namespace: 0,
             pid: 1,
+            looks_elsewhere: false,
         }),
     }
 }
@@ -65,11 +66,6 @@ pub fn message(method: &str, bytes: usize) -> Vec<u8> {
     let outgoing = Outgoing::new(&envelope, Body::Copy(&[0x80]), vec![vec![0; bytes].into()])
         .expect("it is within the limits");
     let mut wire = Vec::new();
-    for piece in outgoing.pieces() {
-        match piece {
-            Piece::Copy(bytes) => wire.extend_from_slice(bytes),
-            Piece::Refer(bytes) => wire.extend_from_slice(bytes),
-        }
-    }
+    outgoing.pieces().flat_map(|piece| piece.slices()).for_each(|bytes| wire.extend_from_slice(bytes));
     wire
 }

@@ -251,7 +251,7 @@ impl<T> LaneState<T> {
                 Some(bytes) => out.copy(bytes),
                 None => entry.outgoing.pieces().for_each(|piece| match piece {
                     Piece::Copy(bytes) => out.copy(bytes),
-                    Piece::Refer(bytes) => out.refer(bytes),
+                    Piece::Refer(header, bytes) => out.refer(header, bytes),
                 }),
             }
             connection.polled += (out.len() - before) as u64;

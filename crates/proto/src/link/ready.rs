@@ -142,7 +142,8 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         }
     }
 
-    /// Our READY for a dial that has connected; `None` if it is not wanted any more.
+    /// Our READY for a dial that has connected; `None` if it is not wanted any more. Whether we look elsewhere for the
+    /// content of frames is the driver's to say, in this and in [`Attached::answer`]: it knows the connection.
     pub fn dial_ready(&mut self, lane: Lane) -> Option<Ready> {
         let Dial::UnderWay { ready_out, .. } = &mut self.dials[lane.index()] else { return None };
         *ready_out = true;
@@ -162,6 +163,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             host: settings.host,
             pid_namespace: settings.pid_namespace,
             pid: settings.pid,
+            looks_elsewhere: false,
         };
         Ready { uid: Some(settings.uid.clone()), socket_type: "ROUTER".to_owned(), mosaic: Some(mosaic) }
     }

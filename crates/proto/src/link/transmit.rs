@@ -1,17 +1,43 @@
-//! What is to be written to one connection: small pieces copied together, large ones referred to where they lie.
+//! What is to be written to one connection: small pieces copied together, large ones referred to where they lie, and the
+//! largest offered to the driver, which may know how the peer can see them without that they are written.
+//!
+//! ```text
+//! chunks:  [ bytes | offer: header and payload | bytes ]     the driver answers the offer when it is in front:
+//!          [ location, stands for both | bytes ]             by where the payload is,
+//!          [ header | payload | bytes ]                      or that it is to be written after all
+//! ```
+//! Bytes are counted as if all were written, also where a location stands for them: so does the receiver count.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use crate::wire::{FrameHeader, Location};
+
 /// Bytes on their way to one connection. Whoever holds it is the connection's writer; what is left after a short
 /// write stays here.
 #[derive(Debug, Default)]
 pub struct Transmit {
-    chunks: VecDeque<Bytes>,
+    chunks: VecDeque<Chunk>,
     small: BytesMut,
     len: usize,
+    /// Payloads of at least so many bytes are offered.
+    offered: Option<usize>,
+}
+
+#[derive(Debug)]
+enum Chunk {
+    Bytes(Bytes),
+    Offer {
+        header: Bytes,
+        payload: Bytes,
+    },
+    /// `stands_for` bytes that were never written.
+    Location {
+        bytes: Bytes,
+        stands_for: usize,
+    },
 }
 
 impl Transmit {
@@ -20,7 +46,12 @@ impl Transmit {
         Transmit::default()
     }
 
-    /// Bytes that are still to be written.
+    /// An empty one that offers payloads of at least so many bytes.
+    pub fn offering(least: usize) -> Transmit {
+        Transmit { offered: Some(least), ..Transmit::default() }
+    }
+
+    /// Bytes that are still to be written, or stood for.
     pub fn len(&self) -> usize {
         self.len
     }
@@ -35,16 +66,49 @@ impl Transmit {
         self.len += bytes.len();
     }
 
-    pub(super) fn refer(&mut self, bytes: &Bytes) {
-        self.seal();
-        self.chunks.push_back(bytes.clone());
-        self.len += bytes.len();
+    pub(super) fn refer(&mut self, header: &[u8], payload: &Bytes) {
+        if self.offered.is_none_or(|least| payload.len() < least) {
+            self.copy(header);
+            self.seal();
+            self.chunks.push_back(Chunk::Bytes(payload.clone()));
+            self.len += payload.len();
+        } else {
+            self.seal();
+            self.len += header.len() + payload.len();
+            let header = Bytes::copy_from_slice(header);
+            self.chunks.push_back(Chunk::Offer { header, payload: payload.clone() });
+        }
     }
 
     pub(super) fn seal(&mut self) {
         if !self.small.is_empty() {
-            self.chunks.push_back(self.small.split().freeze());
+            self.chunks.push_back(Chunk::Bytes(self.small.split().freeze()));
         }
+    }
+
+    /// The payload that comes next, if it is one that the peer might see without that it is written. Nothing can be
+    /// written until this is answered.
+    pub fn offer(&self) -> Option<&Bytes> {
+        match self.chunks.front()? {
+            Chunk::Offer { payload, .. } => Some(payload),
+            Chunk::Bytes(_) | Chunk::Location { .. } => None,
+        }
+    }
+
+    /// Says where the offered payload is, or that it is to be written.
+    ///
+    /// # Panics
+    /// If nothing is offered.
+    pub fn answer(&mut self, location: Option<Location>) {
+        let offer = self.chunks.pop_front();
+        let Some(Chunk::Offer { header, payload }) = offer else { panic!("nothing is offered") };
+        let Some(location) = location else {
+            self.chunks.push_front(Chunk::Bytes(payload));
+            return self.chunks.push_front(Chunk::Bytes(header));
+        };
+        let stands_for = header.len() + payload.len();
+        let bytes = location_frame(&header, location);
+        self.chunks.push_front(Chunk::Location { bytes, stands_for });
     }
 
     /// Fills `slices` with what comes next, `most` bytes altogether, and returns how many slices were filled.
@@ -52,10 +116,11 @@ impl Transmit {
         let mut room = most;
         let mut filled = 0;
         for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
+            let (Chunk::Bytes(bytes) | Chunk::Location { bytes, .. }) = chunk else { break };
             if room == 0 {
                 break;
             }
-            let piece = &chunk[..chunk.len().min(room)];
+            let piece = &bytes[..bytes.len().min(room)];
             room -= piece.len();
             *slice = IoSlice::new(piece);
             filled += 1;
@@ -63,18 +128,28 @@ impl Transmit {
         filled
     }
 
-    /// `written` bytes were taken by the system.
-    pub fn advance(&mut self, mut written: usize) {
-        self.len -= written;
+    /// `written` bytes were taken by the system. Returns how many those count for.
+    pub fn advance(&mut self, mut written: usize) -> usize {
+        let before = self.len;
         while written > 0 {
-            let Some(first) = self.chunks.front_mut() else { return };
-            if first.len() > written {
-                first.advance(written);
-                return;
+            let Some(Chunk::Bytes(first) | Chunk::Location { bytes: first, .. }) = self.chunks.front_mut()
+            else {
+                break;
+            };
+            let taken = written.min(first.len());
+            first.advance(taken);
+            written -= taken;
+            let is_whole = first.is_empty();
+            self.len -= match self.chunks.front() {
+                Some(Chunk::Location { stands_for, .. }) if is_whole => *stands_for,
+                Some(Chunk::Location { .. }) => 0,
+                _ => taken,
+            };
+            if is_whole {
+                self.chunks.pop_front();
             }
-            written -= first.len();
-            self.chunks.pop_front();
         }
+        before - self.len
     }
 
     /// Forgets everything: the connection is gone.
@@ -82,5 +157,91 @@ impl Transmit {
         self.chunks.clear();
         self.small.clear();
         self.len = 0;
+    }
+}
+
+/// The frame that says where the payload is whose header this is.
+fn location_frame(header: &[u8], location: Location) -> Bytes {
+    let mut frame = Vec::new();
+    let more = matches!(FrameHeader::decode(header), Ok(Some((FrameHeader { more: true, .. }, _))));
+    location.encode_frame(more, &mut frame);
+    Bytes::from(frame)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: usize = 1000;
+
+    /// The header of a frame of so many bytes that is not the last.
+    fn header(len: usize) -> Vec<u8> {
+        let mut out = Vec::new();
+        FrameHeader { more: true, command: false, elsewhere: false, len: len as u64 }.encode(&mut out);
+        out
+    }
+
+    /// A message with a large payload between small ones.
+    fn message(transmit: &mut Transmit, payload: usize) -> usize {
+        transmit.copy(b"before");
+        transmit.refer(&header(payload), &Bytes::from(vec![7; payload]));
+        transmit.copy(b"after");
+        transmit.seal();
+        11 + header(payload).len() + payload
+    }
+
+    /// Writes all that can be, so many bytes at a time, and returns it with what it counts for.
+    fn written(transmit: &mut Transmit, most: usize) -> (Vec<u8>, usize) {
+        let (mut bytes, mut counted) = (Vec::new(), 0);
+        loop {
+            let mut slices = [IoSlice::new(&[]); 4];
+            let filled = transmit.slices(most, &mut slices);
+            if filled == 0 {
+                return (bytes, counted);
+            }
+            let piece = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect::<Vec<u8>>();
+            counted += transmit.advance(piece.len());
+            bytes.extend(piece);
+        }
+    }
+
+    #[test]
+    fn what_is_small_or_offered_to_nobody_is_written() {
+        for (mut transmit, payload) in [(Transmit::new(), 5000), (Transmit::offering(LEAST), LEAST - 1)] {
+            let len = message(&mut transmit, payload);
+            assert_eq!((transmit.len(), transmit.offer()), (len, None));
+            let (bytes, counted) = written(&mut transmit, 300);
+            assert_eq!((bytes.len(), counted, transmit.is_empty()), (len, len, true));
+        }
+    }
+
+    #[test]
+    fn nothing_behind_an_offer_is_written_before_it_is_answered() {
+        let mut transmit = Transmit::offering(LEAST);
+        let len = message(&mut transmit, LEAST);
+        assert_eq!(transmit.offer(), None, "it is not in front");
+        assert_eq!(written(&mut transmit, 100), (b"before".to_vec(), 6));
+        assert_eq!(transmit.offer(), Some(&Bytes::from(vec![7; LEAST])));
+        assert_eq!(transmit.len(), len - 6);
+        transmit.answer(None);
+        let rest = [&header(LEAST)[..], &[7; LEAST], b"after"].concat();
+        assert_eq!(written(&mut transmit, 100), (rest, len - 6));
+    }
+
+    #[test]
+    fn a_location_counts_for_what_it_stands_for_once_it_is_written() {
+        let location = Location { region: 7, offset: 4096, len: LEAST as u64 };
+        for most in [1, 3, 1000] {
+            let mut transmit = Transmit::offering(LEAST);
+            let len = message(&mut transmit, LEAST);
+            written(&mut transmit, most);
+            transmit.answer(Some(location));
+            assert_eq!(transmit.advance(1), 0, "it is not written whole");
+            assert_eq!(transmit.len(), len - 6);
+            let (bytes, counted) = written(&mut transmit, most);
+            let frame = [9, 8, 0x93, 7, 0xcd, 0x10, 0x00, 0xcd, 0x03, 0xe8];
+            assert_eq!(bytes, [&frame[1..], b"after"].concat());
+            assert_eq!((counted, transmit.len()), (len - 6, 0));
+        }
     }
 }

@@ -155,7 +155,7 @@ impl Command {
     /// # Panics
     /// If a ping's context is longer than [`MAX_PING_CONTEXT`].
     pub fn encode(&self, out: &mut Vec<u8>) {
-        encode_frame(out, FrameHeader { more: false, command: true, len: 0 }, |out| {
+        encode_frame(out, FrameHeader { more: false, command: true, elsewhere: false, len: 0 }, |out| {
             let name = self.name();
             out.push(name.len() as u8);
             out.extend_from_slice(name.as_bytes());

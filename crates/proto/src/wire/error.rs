@@ -35,7 +35,9 @@ pub enum WireError {
         found: String,
     },
     /// Flag bits of a frame are set that ZMTP reserves.
-    #[error("frame flags {flags:#04x} have reserved bits set, only 0x07 may be used")]
+    #[error(
+        "frame flags {flags:#04x} have reserved bits set, only 0x0f may be used, and bit 3 only if this side has offered it and for no command"
+    )]
     ReservedFlags {
         /// The flags byte.
         flags: u8,
@@ -90,6 +92,16 @@ pub enum WireError {
         cost: u64,
         /// What the window allows.
         allowance: u64,
+    },
+    /// The content of a frame is not where the peer says.
+    #[error("there are no {len} bytes of the peer's at {offset} of region {region}")]
+    NotThere {
+        /// The region that was named.
+        region: u64,
+        /// Where in it the content was to begin.
+        offset: u64,
+        /// How many bytes it was to have.
+        len: u64,
     },
     /// Something ended before it was complete.
     #[error("{what} ended early")]

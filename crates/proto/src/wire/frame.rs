@@ -4,7 +4,8 @@
 //!  short:  +-------+--------+            long:  +-------+-----------------------------+
 //!          | flags | length |                   | flags | length, 8 bytes, big endian |
 //!          +-------+--------+                   +-------+-----------------------------+
-//!  flags:  bit 0 more frames of this message follow, bit 1 long form, bit 2 command; the others are 0
+//!  flags:  bit 0 more frames of this message follow, bit 1 long form, bit 2 command, bit 3 the content is elsewhere;
+//!          the others are 0
 //! ```
 
 use crate::wire::WireError;
@@ -12,6 +13,10 @@ use crate::wire::WireError;
 const MORE: u8 = 1;
 const LONG: u8 = 2;
 const COMMAND: u8 = 4;
+const ELSEWHERE: u8 = 8;
+
+/// What a command never is.
+const COMMAND_ELSEWHERE: u8 = COMMAND | ELSEWHERE;
 
 /// Bytes of the short form.
 pub(crate) const SHORT: usize = 2;
@@ -26,6 +31,9 @@ pub struct FrameHeader {
     pub more: bool,
     /// Whether the payload is a ZMTP command.
     pub command: bool,
+    /// Whether the payload is a [`Location`](crate::wire::Location), where the frame's content is to be found. Only
+    /// between two sides of which the receiving one has offered to look there.
+    pub elsewhere: bool,
     /// Bytes of the payload.
     pub len: u64,
 }
@@ -50,10 +58,11 @@ impl FrameHeader {
     /// [`WireError::FrameTooLarge`].
     pub fn decode(bytes: &[u8]) -> Result<Option<(FrameHeader, usize)>, WireError> {
         let Some(&flags) = bytes.first() else { return Ok(None) };
-        if flags & !(MORE | LONG | COMMAND) != 0 {
+        if flags & !(MORE | LONG | COMMAND | ELSEWHERE) != 0 || flags & COMMAND_ELSEWHERE == COMMAND_ELSEWHERE
+        {
             return Err(WireError::ReservedFlags { flags });
         }
-        let (more, command) = (flags & MORE != 0, flags & COMMAND != 0);
+        let [more, command, elsewhere] = [MORE, COMMAND, ELSEWHERE].map(|flag| flags & flag != 0);
         if more && command {
             return Err(WireError::SplitCommand { flags });
         }
@@ -63,13 +72,13 @@ impl FrameHeader {
         if len > i64::MAX as u64 {
             return Err(WireError::FrameTooLarge { announced: len, limit: i64::MAX as u64 });
         }
-        Ok(Some((FrameHeader { more, command, len }, size)))
+        Ok(Some((FrameHeader { more, command, elsewhere, len }, size)))
     }
 
-    fn flags(self) -> u8 {
-        let more = if self.more { MORE } else { 0 };
-        let command = if self.command { COMMAND } else { 0 };
-        more | command
+    /// The flags byte of the short form.
+    pub(crate) fn flags(self) -> u8 {
+        let flag = |is_set, flag| if is_set { flag } else { 0 };
+        flag(self.more, MORE) | flag(self.command, COMMAND) | flag(self.elsewhere, ELSEWHERE)
     }
 }
 
@@ -105,7 +114,7 @@ mod tests {
 
     fn encoded(more: bool, command: bool, len: u64) -> Vec<u8> {
         let mut out = Vec::new();
-        FrameHeader { more, command, len }.encode(&mut out);
+        FrameHeader { more, command, elsewhere: false, len }.encode(&mut out);
         out
     }
 
@@ -124,20 +133,21 @@ mod tests {
             for end in 0..bytes.len() {
                 assert_eq!(FrameHeader::decode(&bytes[..end]), Ok(None));
             }
-            let header = FrameHeader { more, command, len };
+            let header = FrameHeader { more, command, elsewhere: false, len };
             assert_eq!(FrameHeader::decode(&bytes), Ok(Some((header, bytes.len()))));
         }
     }
 
     #[test]
     fn a_short_length_in_the_long_form_is_accepted() {
-        let header = FrameHeader { more: false, command: false, len: 1 };
+        let header = FrameHeader { more: false, command: false, elsewhere: false, len: 1 };
         assert_eq!(FrameHeader::decode(&[2, 0, 0, 0, 0, 0, 0, 0, 1]), Ok(Some((header, 9))));
     }
 
     #[test]
     fn wrong_flags_and_lengths_are_refused_at_once() {
-        assert_eq!(FrameHeader::decode(&[0x08]), Err(WireError::ReservedFlags { flags: 0x08 }));
+        assert_eq!(FrameHeader::decode(&[0x10]), Err(WireError::ReservedFlags { flags: 0x10 }));
+        assert_eq!(FrameHeader::decode(&[0x0c]), Err(WireError::ReservedFlags { flags: 0x0c }));
         assert_eq!(FrameHeader::decode(&[0x05]), Err(WireError::SplitCommand { flags: 0x05 }));
         let announced = 1 << 63;
         let error = FrameHeader::decode(&[0x02, 0x80, 0, 0, 0, 0, 0, 0, 0]).unwrap_err();
@@ -146,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_long_payload_is_moved_behind_the_long_form() {
-        let header = FrameHeader { more: true, command: false, len: 0 };
+        let header = FrameHeader { more: true, command: false, elsewhere: false, len: 0 };
         let mut out = vec![9];
         assert_eq!(encode_frame(&mut out, header, |out| out.resize(out.len() + 256, 7)), 10);
         assert_eq!(out[..10], [9, 0x03, 0, 0, 0, 0, 0, 0, 1, 0]);

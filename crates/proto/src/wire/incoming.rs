@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes};
 
 use crate::limits::MESSAGE_OVERHEAD;
 use crate::wire::decoded::Decoded;
-use crate::wire::{Envelope, Facts, Target, WireError};
+use crate::wire::{Envelope, Facts, Location, Target, WireError};
 
 /// Where the memory of large frames and of buffers comes from.
 pub trait Buffers {
@@ -16,6 +16,14 @@ pub trait Buffers {
 
     /// Memory of exactly `len` bytes; what is in them does not matter. Every limit has been checked before.
     fn allocate(&mut self, len: usize) -> Self::Buffer;
+
+    /// The memory that the peer has written the content of a frame to, of exactly the length that is named; `None` if
+    /// the peer has shown no such memory, or has named the same before and not lent it anew. It is asked of none who has
+    /// not offered to look anywhere.
+    fn find(&mut self, location: Location) -> Option<Self::Buffer> {
+        let _ = location;
+        None
+    }
 }
 
 /// A message that has arrived. Its envelope has been checked, its body has not. It is moved as one pointer.

@@ -31,8 +31,18 @@ pub enum Body<'a> {
 pub enum Piece<'a> {
     /// Small bytes, cheaper to copy than to refer to.
     Copy(&'a [u8]),
-    /// Large bytes, at least [`LARGE_FRAME`].
-    Refer(&'a Bytes),
+    /// The payload of a frame of at least [`LARGE_FRAME`] bytes, and the header before it.
+    Refer(&'a [u8], &'a Bytes),
+}
+
+impl<'a> Piece<'a> {
+    /// The bytes of the piece, in two parts where it is referred to.
+    pub fn slices(self) -> [&'a [u8]; 2] {
+        match self {
+            Piece::Copy(bytes) => [bytes, &[]],
+            Piece::Refer(header, bytes) => [header, bytes],
+        }
+    }
 }
 
 /// A message that is ready for the wire.
@@ -59,7 +69,7 @@ impl Outgoing {
     pub fn new(envelope: &Envelope<'_>, body: Body<'_>, buffers: Vec<Bytes>) -> Result<Outgoing, WireError> {
         let mut head = Vec::with_capacity(head_capacity(envelope, &body, &buffers));
         let mut stamp = None;
-        let header = FrameHeader { more: true, command: false, len: 0 };
+        let header = FrameHeader { more: true, command: false, elsewhere: false, len: 0 };
         let start = encode_frame(&mut head, header, |out| {
             let start = out.len();
             stamp = envelope.encode(out).map(|at| at - start);
@@ -155,18 +165,21 @@ impl Outgoing {
     /// The message's bytes in the order of the wire. No piece is empty.
     pub fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
         let starts = std::iter::once(0).chain(self.large.iter().map(|(at, _)| *at));
-        let referred = self.large.iter().map(|(_, bytes)| Some(bytes)).chain([None]);
-        let ends = self.large.iter().map(|(at, _)| *at).chain([self.head.len()]);
-        starts.zip(ends).zip(referred).flat_map(|((start, end), bytes)| {
+        let referred = self.large.iter().map(|(at, bytes)| {
+            let header = &self.head[at - LONGEST..*at];
+            Some(Piece::Refer(header, bytes))
+        });
+        let ends = self.large.iter().map(|(at, _)| at - LONGEST).chain([self.head.len()]);
+        starts.zip(ends).zip(referred.chain([None])).flat_map(|((start, end), referred)| {
             let copied = (start < end).then(|| Piece::Copy(&self.head[start..end]));
-            copied.into_iter().chain(bytes.map(Piece::Refer))
+            copied.into_iter().chain(referred)
         })
     }
 
     fn push_frame(&mut self, payload: Body<'_>, more: bool) {
         let len = payload.as_slice().len() as u64;
         self.cost += len;
-        FrameHeader { more, command: false, len }.encode(&mut self.head);
+        FrameHeader { more, command: false, elsewhere: false, len }.encode(&mut self.head);
         match payload {
             Body::Refer(bytes) if bytes.len() >= LARGE_FRAME => self.large.push((self.head.len(), bytes)),
             small => self.head.extend_from_slice(small.as_slice()),
@@ -234,11 +247,7 @@ mod tests {
     }
 
     fn wire(outgoing: &Outgoing) -> Vec<u8> {
-        let slices = outgoing.pieces().map(|piece| match piece {
-            Piece::Copy(bytes) => bytes,
-            Piece::Refer(bytes) => bytes,
-        });
-        slices.collect::<Vec<_>>().concat()
+        outgoing.pieces().flat_map(|piece| piece.slices()).collect::<Vec<_>>().concat()
     }
 
     /// The envelope frame of a message, decoded.
@@ -267,7 +276,7 @@ mod tests {
         let buffers = vec![large.clone(), small.clone(), large.clone()];
         let outgoing = Outgoing::new(&envelope("solve"), Body::Refer(large.clone()), buffers).unwrap();
         let referred = outgoing.pieces().filter_map(|piece| match piece {
-            Piece::Refer(bytes) => Some(bytes.as_ptr()),
+            Piece::Refer(_, bytes) => Some(bytes.as_ptr()),
             Piece::Copy(_) => None,
         });
         assert_eq!(referred.collect::<Vec<_>>(), [large.as_ptr(); 3]);

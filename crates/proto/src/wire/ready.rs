@@ -15,6 +15,7 @@
 //!  X-Mosaic-Host             32 hexadecimal digits
 //!  X-Mosaic-Pid-Namespace    decimal
 //!  X-Mosaic-Pid              decimal
+//!  X-Mosaic-Elsewhere        memory                    left out: no frame's content is looked for elsewhere
 //! ```
 //! Names are compared without regard to case, as ZMTP says. Other properties are ignored.
 
@@ -39,8 +40,12 @@ const RECEIVED: &str = "X-Mosaic-Received";
 const HOST: &str = "X-Mosaic-Host";
 const PID_NAMESPACE: &str = "X-Mosaic-Pid-Namespace";
 const PID: &str = "X-Mosaic-Pid";
+const ELSEWHERE: &str = "X-Mosaic-Elsewhere";
 
-const NAMES: [&str; 12] = [
+/// Where the content of frames is looked for: in regions of memory that the sender shows.
+const MEMORY: &str = "memory";
+
+const NAMES: [&str; 13] = [
     SOCKET_TYPE,
     IDENTITY,
     MOSAIC_VERSION,
@@ -53,6 +58,7 @@ const NAMES: [&str; 12] = [
     HOST,
     PID_NAMESPACE,
     PID,
+    ELSEWHERE,
 ];
 
 /// Who a peer is.
@@ -89,6 +95,8 @@ pub struct MosaicReady {
     pub pid_namespace: u64,
     /// Its process id.
     pub pid: u32,
+    /// Whether it looks for the content of frames in memory that is shown to it by this connection.
+    pub looks_elsewhere: bool,
 }
 
 impl Ready {
@@ -134,6 +142,9 @@ impl MosaicReady {
         property(out, HOST, &self.host.to_string());
         property(out, PID_NAMESPACE, &self.pid_namespace.to_string());
         property(out, PID, &self.pid.to_string());
+        if self.looks_elsewhere {
+            property(out, ELSEWHERE, MEMORY);
+        }
     }
 
     /// Looks at the version first: of another major version nothing else need be readable.
@@ -154,6 +165,8 @@ impl MosaicReady {
             host: properties.required(HOST, "32 hexadecimal digits")?,
             pid_namespace: properties.required(PID_NAMESPACE, "a number")?,
             pid: properties.required(PID, "a process id")?,
+            // Places that a newer minor version may know are none to us.
+            looks_elsewhere: properties.get(ELSEWHERE) == Some(MEMORY.as_bytes()),
         }))
     }
 }
@@ -257,6 +270,7 @@ mod tests {
                 host: HostId([9; 16]),
                 pid_namespace: 10,
                 pid: 11,
+                looks_elsewhere: true,
             }),
         }
     }
@@ -299,7 +313,7 @@ mod tests {
             );
             match name {
                 MOSAIC_VERSION => assert_eq!(result.unwrap().mosaic, None),
-                WANTED_UID | WANTED_INSTANCE => assert!(result.is_ok(), "{name}"),
+                WANTED_UID | WANTED_INSTANCE | ELSEWHERE => assert!(result.is_ok(), "{name}"),
                 _ => assert_eq!(result, Err(WireError::MissingProperty { name })),
             }
         }

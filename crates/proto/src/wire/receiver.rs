@@ -8,6 +8,7 @@
 //!           +-- 2nd frame: small body --> Small --+--> more frames: Header
 //!           |              large body --> Large --+    last frame:  Item::Message
 //!           +-- others: buffers --------> Large --+
+//!           +-- content elsewhere ------> Elsewhere (a body or a buffer, found where the peer has put it)
 //! ```
 //! An empty frame before the envelope, as REQ sockets send it, is skipped.
 
@@ -15,9 +16,9 @@ use std::mem;
 
 use crate::limits::{LARGE_FRAME, Limits, MAX_COMMAND, MAX_ENVELOPE, MESSAGE_OVERHEAD};
 use crate::wire::decoded::Decoded;
-use crate::wire::frame::{LONGEST, header_len};
+use crate::wire::frame::{LONGEST, SHORT, header_len};
 use crate::wire::incoming::Content;
-use crate::wire::{Buffers, Command, FrameHeader, Incoming, WireError};
+use crate::wire::{Buffers, Command, FrameHeader, Incoming, Location, MAX_LOCATION, WireError};
 
 /// Memory for a body whose header has not arrived together with the envelope's.
 const BODY_GUESS: usize = 256;
@@ -34,6 +35,10 @@ pub enum Item<B: AsRef<[u8]>> {
 /// Puts one connection's bytes together. After an error it must not be used any more.
 pub struct Receiver<B> {
     limits: Limits,
+    /// Whether we have offered to look elsewhere for the content of frames.
+    looks_elsewhere: bool,
+    /// Bytes that locations have stood for, beyond their own.
+    stood_for: u64,
     /// The first bytes of a header that has not arrived whole.
     header: [u8; LONGEST],
     header_filled: usize,
@@ -61,13 +66,44 @@ enum State<B> {
         filled: usize,
         more: bool,
     },
+    /// What says where the content of a frame is.
+    Elsewhere {
+        location: Vec<u8>,
+        missing: usize,
+        more: bool,
+    },
+    /// The content of a frame that was found elsewhere.
+    Found {
+        buffer: B,
+    },
 }
 
 impl<B: AsRef<[u8]> + AsMut<[u8]>> Receiver<B> {
     /// A receiver for a connection whose greeting has been read.
     pub fn new(limits: Limits) -> Self {
         let (header, header_filled) = ([0; LONGEST], 0);
-        Receiver { limits, header, header_filled, state: State::Header, message: no_message(), frames: 0 }
+        let (state, message) = (State::Header, no_message());
+        Receiver {
+            limits,
+            looks_elsewhere: false,
+            stood_for: 0,
+            header,
+            header_filled,
+            state,
+            message,
+            frames: 0,
+        }
+    }
+
+    /// From now on the peer may say where the content of a frame is, instead of sending it.
+    pub fn look_elsewhere(&mut self) {
+        self.looks_elsewhere = true;
+    }
+
+    /// How many more bytes have come since this was asked last than the connection has brought: those of contents that
+    /// were elsewhere. The sender counts them too.
+    pub fn take_stood_for(&mut self) -> u64 {
+        mem::take(&mut self.stood_for)
     }
 
     /// Takes bytes from the front of `bytes` until one item is complete or `bytes` is empty. `allowance` is the
@@ -87,7 +123,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Receiver<B> {
                 let Some(header) = self.read_header(bytes)? else { return Ok(None) };
                 self.begin(header, bytes, allowance, buffers)?;
             }
-            if let Some(item) = self.advance(bytes)? {
+            if let Some(item) = self.advance(bytes, allowance, buffers)? {
                 return Ok(Some(item));
             }
             if bytes.is_empty() {
@@ -120,7 +156,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Receiver<B> {
         if let State::Large { filled, .. } = &mut self.state {
             *filled += n;
         }
-        self.advance(&mut &[][..])
+        self.fill(&mut &[][..])
     }
 
     /// Whether bytes of an item have arrived that is not complete yet. A connection may end only if not.
@@ -166,6 +202,9 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Receiver<B> {
             self.state = self.begin_command(header.len)?;
             return Ok(());
         }
+        if header.elsewhere {
+            return self.begin_elsewhere(header);
+        }
         if header.len == 0 && header.more && !self.is_mid_message() {
             self.message.delimited = true;
             return Ok(());
@@ -185,6 +224,19 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Receiver<B> {
             }
         };
         self.frames += 1;
+        Ok(())
+    }
+
+    /// Prepares for what says where the content of a frame is. An envelope never is elsewhere.
+    fn begin_elsewhere(&mut self, header: FrameHeader) -> Result<(), WireError> {
+        if !self.looks_elsewhere || self.frames == 0 {
+            return Err(WireError::ReservedFlags { flags: header.flags() });
+        }
+        if header.len > MAX_LOCATION as u64 {
+            return Err(WireError::Malformed { what: "a location", wanted: "at most 64 bytes" });
+        }
+        self.state =
+            State::Elsewhere { location: Vec::new(), missing: header.len as usize, more: header.more };
         Ok(())
     }
 
@@ -237,9 +289,36 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Receiver<B> {
     }
 
     /// Moves payload from `bytes` to where it belongs, and ends the frame if it is complete.
-    fn advance(&mut self, bytes: &mut &[u8]) -> Result<Option<Item<B>>, WireError> {
+    fn advance(
+        &mut self,
+        bytes: &mut &[u8],
+        allowance: u64,
+        buffers: &mut impl Buffers<Buffer = B>,
+    ) -> Result<Option<Item<B>>, WireError> {
+        let State::Elsewhere { location, missing, more } = &mut self.state else { return self.fill(bytes) };
+        let taken = take(bytes, *missing);
+        location.extend_from_slice(taken);
+        *missing -= taken.len();
+        if *missing > 0 {
+            return Ok(None);
+        }
+        let written = SHORT + location.len();
+        let (location, more) = (Location::decode(location)?, *more);
+        // It counts as if it had come by the connection.
+        let len = self.check(location.len, allowance)?;
+        let Location { region, offset, len: announced } = location;
+        let buffer = buffers.find(location).ok_or(WireError::NotThere { region, offset, len: announced })?;
+        assert_eq!(buffer.as_ref().len(), len, "a buffer has another length than was asked for");
+        self.stood_for += (LONGEST + len).saturating_sub(written) as u64;
+        self.frames += 1;
+        self.state = State::Found { buffer };
+        self.end_frame(more)
+    }
+
+    /// As [`Receiver::advance`], for content that comes by the connection.
+    fn fill(&mut self, bytes: &mut &[u8]) -> Result<Option<Item<B>>, WireError> {
         match &mut self.state {
-            State::Header => Ok(None),
+            State::Header | State::Elsewhere { .. } | State::Found { .. } => Ok(None),
             State::Command { body, missing } => {
                 let taken = take(bytes, *missing);
                 if body.is_empty() && taken.len() == *missing {
@@ -282,8 +361,10 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Receiver<B> {
     /// Puts a frame into its place in the message, and returns the message if it was its last.
     fn end_frame(&mut self, more: bool) -> Result<Option<Item<B>>, WireError> {
         match mem::replace(&mut self.state, State::Header) {
-            State::Large { buffer, .. } if self.frames == 2 => self.message.large_body = Some(buffer),
-            State::Large { buffer, .. } => self.message.buffers.push(buffer),
+            State::Large { buffer, .. } | State::Found { buffer } if self.frames == 2 => {
+                self.message.large_body = Some(buffer);
+            }
+            State::Large { buffer, .. } | State::Found { buffer } => self.message.buffers.push(buffer),
             _ if self.frames == 1 => {
                 self.message.decoded = Some(Decoded::new(&self.message.head)?);
                 self.message.envelope_end = self.message.head.len();
@@ -321,7 +402,7 @@ fn no_message<B>() -> Content<B> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Body, Codec, Envelope, Kind, Outgoing, Piece};
+    use crate::wire::{Body, Codec, Envelope, Kind, Outgoing};
 
     struct Vectors;
 
@@ -351,16 +432,12 @@ mod tests {
             trace: None,
         };
         let outgoing = Outgoing::new(&envelope, Body::Copy(body), vec![]).unwrap();
-        let pieces = outgoing.pieces().map(|piece| match piece {
-            Piece::Copy(bytes) => bytes,
-            Piece::Refer(bytes) => bytes,
-        });
-        pieces.collect::<Vec<_>>().concat()
+        outgoing.pieces().flat_map(|piece| piece.slices()).collect::<Vec<_>>().concat()
     }
 
     fn header(more: bool, command: bool, len: u64) -> Vec<u8> {
         let mut out = Vec::new();
-        FrameHeader { more, command, len }.encode(&mut out);
+        FrameHeader { more, command, elsewhere: false, len }.encode(&mut out);
         out
     }
 

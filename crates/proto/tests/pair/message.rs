@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mosaic_proto::limits::Limits;
-use mosaic_proto::wire::{Body, Buffers, Codec, Envelope, Incoming, Item, Kind, Outgoing, Piece, Receiver};
+use mosaic_proto::wire::{Body, Buffers, Codec, Envelope, Incoming, Item, Kind, Outgoing, Receiver};
 
 /// What a message of a test is like.
 #[derive(Debug, Clone, Copy)]
@@ -89,11 +89,7 @@ pub fn tag_of(incoming: &Incoming<Vec<u8>>) -> u64 {
 }
 
 pub fn bytes_of(outgoing: &Outgoing) -> Vec<u8> {
-    let pieces = outgoing.pieces().map(|piece| match piece {
-        Piece::Copy(bytes) => bytes,
-        Piece::Refer(bytes) => bytes,
-    });
-    pieces.collect::<Vec<_>>().concat()
+    outgoing.pieces().flat_map(|piece| piece.slices()).collect::<Vec<_>>().concat()
 }
 
 pub struct Heap;

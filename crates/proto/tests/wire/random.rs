@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mosaic_proto::wire::{
-    Ack, Beat, Body, Class, Codec, Command, Envelope, Kind, Lane, MosaicReady, Outgoing, Piece, Ready,
-    Refusal, RefusalCode, Target,
+    Ack, Beat, Body, Class, Codec, Command, Envelope, Kind, Lane, MosaicReady, Outgoing, Ready, Refusal,
+    RefusalCode, Target,
 };
 use mosaic_proto::{HostId, Instance, Session, Uid};
 use proptest::prelude::*;
@@ -25,7 +25,7 @@ prop_compose! {
         wanted_uid in proptest::option::of(uid()),
         wanted_instance in any::<Option<u64>>(),
         lane in lane(),
-        (host, pid_namespace, pid) in any::<([u8; 16], u64, u32)>(),
+        (host, pid_namespace, pid, looks_elsewhere) in any::<([u8; 16], u64, u32, bool)>(),
     ) -> MosaicReady {
         MosaicReady {
             version: (1, minor),
@@ -38,6 +38,7 @@ prop_compose! {
             host: HostId(host),
             pid_namespace,
             pid,
+            looks_elsewhere,
         }
     }
 }
@@ -153,12 +154,7 @@ impl Sent {
             outgoing.delimit();
         }
         let before = wire.len();
-        for piece in outgoing.pieces() {
-            match piece {
-                Piece::Copy(bytes) => wire.extend_from_slice(bytes),
-                Piece::Refer(bytes) => wire.extend_from_slice(bytes),
-            }
-        }
+        outgoing.pieces().flat_map(|piece| piece.slices()).for_each(|bytes| wire.extend_from_slice(bytes));
         assert_eq!((wire.len() - before) as u64, outgoing.len_on_wire());
         outgoing.cost()
     }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use mosaic_proto::limits::{Limits, MAX_COMMAND, MAX_ENVELOPE};
 use mosaic_proto::wire::{
-    Ack, Beat, Body, Class, Codec, Command, Envelope, FrameHeader, Incoming, Item, Kind, Lane, MosaicReady,
-    Outgoing, Piece, Ready, Receiver, Refusal, RefusalCode, Target, WireError, check_greeting, greeting,
+    Ack, Beat, Body, Buffers, Class, Codec, Command, Envelope, FrameHeader, Incoming, Item, Kind, Lane,
+    Location, MosaicReady, Outgoing, Ready, Receiver, Refusal, RefusalCode, Target, WireError,
+    check_greeting, greeting,
 };
 use mosaic_proto::{HostId, Instance, Session, Uid};
 
@@ -58,6 +59,7 @@ fn mosaic(
         host: HostId(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff_u128.to_be_bytes()),
         pid_namespace: 4_026_531_836,
         pid: 4711,
+        looks_elsewhere: false,
     })
 }
 
@@ -72,6 +74,7 @@ fn command(name: &str) -> Option<Command> {
         Ack { lane: Lane::Data, received: 5, consumed: [1024, 0], window: [256 * 1024; 2], saturated: false };
     let beat = Beat { lag: Duration::from_millis(12), read: [7, 200], paused: false };
     let data = mosaic(Lane::Data, Some(Instance(0xfedc_ba98_7654_3210)), Session(0xa7), 3);
+    let data = data.map(|data| MosaicReady { looks_elsewhere: true, ..data });
     Some(match name {
         "ready-control" => ready(Some("worker:0"), "ROUTER", mosaic(Lane::Control, None, Session::NONE, 0)),
         "ready-data" => ready(Some("worker:0"), "ROUTER", data),
@@ -176,11 +179,7 @@ fn sent(incoming: &Incoming<Vec<u8>>, name: &str) -> Vec<u8> {
     if incoming.delimited() {
         outgoing.delimit();
     }
-    let pieces = outgoing.pieces().map(|piece| match piece {
-        Piece::Copy(bytes) => bytes,
-        Piece::Refer(bytes) => bytes,
-    });
-    pieces.collect::<Vec<_>>().concat()
+    outgoing.pieces().flat_map(|piece| piece.slices()).collect::<Vec<_>>().concat()
 }
 
 #[test]
@@ -188,7 +187,7 @@ fn every_vector_is_checked() {
     let names: Vec<_> = blocks("vector").into_iter().map(|(name, _)| name).collect();
     assert!(names.len() > 20, "{names:?}");
     for name in names {
-        let families = ["greeting", "frame-", "envelope-", "message-"];
+        let families = ["greeting", "frame-", "envelope-", "message-", "elsewhere"];
         assert!(command(name).is_some() || families.iter().any(|family| name.starts_with(family)), "{name}");
     }
 }
@@ -204,8 +203,8 @@ fn the_greeting_is_the_pages() {
 fn frame_headers_are_the_pages() {
     for (name, wire) in family("frame-") {
         let header = match name {
-            "frame-short" => FrameHeader { more: true, command: false, len: 255 },
-            "frame-long" => FrameHeader { more: false, command: false, len: 65536 },
+            "frame-short" => FrameHeader { more: true, command: false, elsewhere: false, len: 255 },
+            "frame-long" => FrameHeader { more: false, command: false, elsewhere: false, len: 65536 },
             _ => panic!("the vector `{name}` is not checked"),
         };
         let mut out = Vec::new();
@@ -269,11 +268,83 @@ fn messages_are_the_pages() {
     }
 }
 
+/// Content that lies where the page says, and where else it was looked for.
+#[derive(Default)]
+struct Elsewhere(Vec<Location>);
+
+impl Buffers for Elsewhere {
+    type Buffer = Vec<u8>;
+
+    fn allocate(&mut self, len: usize) -> Vec<u8> {
+        vec![0; len]
+    }
+
+    fn find(&mut self, location: Location) -> Option<Vec<u8>> {
+        self.0.push(location);
+        (location.region == 7).then(|| vec![9; location.len as usize])
+    }
+}
+
+/// Feeds `wire` in pieces of this length to a receiver that looks elsewhere.
+fn look_elsewhere(wire: &[u8], cut: usize, allowance: u64) -> Result<(Incoming<Vec<u8>>, u64), WireError> {
+    let (mut receiver, mut memory) = (Receiver::new(Limits::default()), Elsewhere::default());
+    receiver.look_elsewhere();
+    let mut items = Vec::new();
+    for mut piece in wire.chunks(cut) {
+        items.extend(receiver.feed(&mut piece, allowance, &mut memory)?);
+    }
+    assert_eq!(memory.0, [Location { region: 7, offset: 4096, len: 262_144 }]);
+    assert!(!receiver.is_mid_item());
+    let Some(Item::Message(incoming)) = items.pop() else { panic!("it is no message") };
+    Ok((incoming, receiver.take_stood_for()))
+}
+
+#[test]
+fn a_content_that_is_elsewhere_counts_as_if_it_had_come() {
+    let (_, wire) = family("elsewhere").remove(0);
+    let (envelope, body, _) = message("message-with-buffers");
+    let outgoing = Outgoing::new(&envelope, Body::Copy(body), vec![vec![9; 262_144].into()]).unwrap();
+    for cut in [1, 2, wire.len()] {
+        let (incoming, stood_for) = look_elsewhere(&wire, cut, outgoing.cost()).unwrap();
+        assert_eq!((incoming.envelope(), incoming.body()), (envelope.clone(), body));
+        assert_eq!(incoming.buffers(), [vec![9; 262_144]]);
+        assert_eq!(incoming.cost(), outgoing.cost());
+        assert_eq!(wire.len() as u64 + stood_for, outgoing.len_on_wire());
+    }
+    let error = look_elsewhere(&wire, 1, outgoing.cost() - 1).unwrap_err();
+    assert!(matches!(error, WireError::OverWindow { .. }), "{error}");
+}
+
+#[test]
+fn a_location_at_which_nothing_is_or_that_is_none_is_refused() {
+    let (_, wire) = family("elsewhere").remove(0);
+    let at = wire.len() - 9;
+    let mut other = wire.clone();
+    other[at] = 8;
+    let error = look_elsewhere(&other, 1, u64::MAX).unwrap_err();
+    assert_eq!(error, WireError::NotThere { region: 8, offset: 4096, len: 262_144 });
+    let mut long = wire.clone();
+    long[at - 2] = 65;
+    let error = look_elsewhere(&long, 1, u64::MAX).unwrap_err();
+    assert_eq!(error, WireError::Malformed { what: "a location", wanted: "at most 64 bytes" });
+    let mut short = wire;
+    short[at - 1] = 0x92;
+    let error = look_elsewhere(&short, 1, u64::MAX).unwrap_err();
+    assert_eq!(error, WireError::Malformed { what: "a location", wanted: "an array of at least 3 elements" });
+}
+
+#[test]
+fn an_envelope_is_never_elsewhere() {
+    let error = look_elsewhere(&[0x08, 0x04, 0x93, 7, 0, 1], 1, u64::MAX).unwrap_err();
+    assert_eq!(error, WireError::ReservedFlags { flags: 8 });
+}
+
 /// Why a block headed `refused` is refused.
 fn reason(name: &str) -> WireError {
     let malformed = |what, wanted| WireError::Malformed { what, wanted };
     match name {
-        "reserved-flags" => WireError::ReservedFlags { flags: 8 },
+        "reserved-flags" => WireError::ReservedFlags { flags: 16 },
+        "elsewhere-not-offered" => WireError::ReservedFlags { flags: 8 },
         "command-of-several-frames" => WireError::SplitCommand { flags: 5 },
         "length-with-top-bit" => WireError::FrameTooLarge { announced: 1 << 63, limit: i64::MAX as u64 },
         "large-command" => WireError::CommandTooLarge { announced: MAX_COMMAND as u64 + 1 },
