@@ -41,7 +41,8 @@ impl Context {
     #[new]
     #[pyo3(signature = (io_threads=None, keep_buffers=None, budget=None))]
     fn new(io_threads: Option<usize>, keep_buffers: Option<usize>, budget: Option<u64>) -> PyResult<Context> {
-        let mut builder = mosaic_comms::Context::builder();
+        // Arrays of numpy are to be changed as one likes, also in forked children: they need memory of their own.
+        let mut builder = mosaic_comms::Context::builder().share_memory(0);
         if let Some(threads) = io_threads {
             builder = builder.io_threads(threads);
         }

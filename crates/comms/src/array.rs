@@ -24,7 +24,8 @@ pub(crate) use wire::Reference;
 /// An n-dimensional array of numbers. Clones share its elements.
 ///
 /// Made from a `Vec` or an `ndarray::Array` by move and sent from where it lies. A received one lies in a 64-byte
-/// aligned buffer of the pool, which it gives back on drop; arrays of `bool` are checked and copied once instead.
+/// aligned buffer of the pool, or in memory that its sender, another process of this host, shares with this one, and gives it back on
+/// drop; arrays of `bool` are checked and copied once instead.
 ///
 /// In a format that is not Mosaic's own (JSON, for example), it is a struct of `dtype`, `shape`, `order` and `values`.
 ///

@@ -11,10 +11,13 @@ use std::time::Duration;
 
 use mosaic_proto::limits::Limits;
 use mosaic_proto::wire::{
-    Command, GREETING_LEN, Item, Ready, Receiver, Refusal, RefusalCode, WireError, check_greeting, greeting,
+    Command, GREETING_LEN, Item, Lane, Location, Ready, Receiver, Refusal, RefusalCode, WireError,
+    check_greeting, greeting,
 };
 use thiserror::Error;
 
+use crate::context::Context;
+use crate::link::Borrower;
 use crate::pool::{Buffer, Pool};
 use crate::transport::{AnyStream, read_some, write_all};
 
@@ -46,13 +49,21 @@ pub(crate) enum HandshakeError {
 }
 
 /// Gives the receiver of a connection its memory.
-pub(crate) struct PoolBuffers<'a>(pub(crate) &'a Pool);
+pub(crate) struct PoolBuffers<'a> {
+    pub(crate) pool: &'a Pool,
+    /// What the peer lends, if we look there.
+    pub(crate) borrower: Option<&'a Borrower>,
+}
 
 impl mosaic_proto::wire::Buffers for PoolBuffers<'_> {
     type Buffer = Buffer;
 
     fn allocate(&mut self, len: usize) -> Buffer {
-        self.0.take(len)
+        self.pool.take(len)
+    }
+
+    fn find(&mut self, location: Location) -> Option<Buffer> {
+        self.borrower?.borrow(location).map(Buffer::from)
     }
 }
 
@@ -62,25 +73,49 @@ pub(crate) struct Opening {
     pub(crate) receiver: Receiver<Buffer>,
     /// Bytes that were read and not yet given to the receiver.
     pub(crate) unread: Vec<u8>,
-    pool: Pool,
+    /// What the peer lends us, if we have told it that we look there.
+    pub(crate) borrower: Option<Borrower>,
+    /// Whether the peer looks at what we lend.
+    pub(crate) lends: bool,
+    context: Context,
 }
 
 impl Opening {
-    pub(crate) fn new(stream: AnyStream, limits: Limits, pool: &Pool) -> Opening {
-        Opening { stream, receiver: Receiver::new(limits), unread: Vec::new(), pool: pool.clone() }
+    pub(crate) fn new(stream: AnyStream, limits: Limits, context: &Context) -> Opening {
+        let (receiver, context) = (Receiver::new(limits), context.clone());
+        Opening { stream, receiver, unread: Vec::new(), borrower: None, lends: false, context }
     }
 
     /// Sends our greeting and, with it, our READY: a dialler need not wait for the acceptor's greeting.
     pub(crate) async fn send_greeting(&mut self, ready: Option<Ready>) -> Result<(), HandshakeError> {
         let mut bytes = greeting().to_vec();
-        if let Some(ready) = ready {
+        if let Some(mut ready) = ready {
+            self.look_elsewhere(&mut ready);
             Command::Ready(ready).encode(&mut bytes);
         }
         Ok(write_all(&*self.stream, &bytes).await?)
     }
 
-    pub(crate) async fn send_ready(&mut self, ready: Ready) -> Result<(), HandshakeError> {
+    pub(crate) async fn send_ready(&mut self, mut ready: Ready) -> Result<(), HandshakeError> {
+        self.look_elsewhere(&mut ready);
         self.send_command(&Command::Ready(ready)).await
+    }
+
+    /// Has the peer told, by our READY, that we look for contents in memory that it lends us; on the data lane, since only
+    /// that carries large ones.
+    fn look_elsewhere(&mut self, ready: &mut Ready) {
+        if let Some(mosaic) = ready.mosaic.as_mut().filter(|mosaic| mosaic.lane == Lane::Data)
+            && self.can_share()
+        {
+            mosaic.looks_elsewhere = true;
+            self.stream.keep_descriptors();
+            self.receiver.look_elsewhere();
+            self.borrower = Some(Borrower::new(&self.context));
+        }
+    }
+
+    fn can_share(&self) -> bool {
+        self.stream.carries_descriptors() && self.context.may_share() > 0
     }
 
     /// Tells the peer why not. That it can't be told is no further error: it is gone then.
@@ -104,12 +139,17 @@ impl Opening {
         loop {
             let mut bytes = self.unread.as_slice();
             // Nothing is allowed before READY, so that a stranger's message takes no memory.
-            let item = self.receiver.feed(&mut bytes, 0, &mut PoolBuffers(&self.pool))?;
+            let mut buffers = PoolBuffers { pool: self.context.pool(), borrower: None };
+            let item = self.receiver.feed(&mut bytes, 0, &mut buffers)?;
             let taken = self.unread.len() - bytes.len();
             self.unread.drain(..taken);
             match item {
                 None => self.read_more().await?,
-                Some(Item::Command(Command::Ready(ready))) => return Ok(ready),
+                Some(Item::Command(Command::Ready(ready))) => {
+                    let looks = ready.mosaic.as_ref().is_some_and(|mosaic| mosaic.looks_elsewhere);
+                    self.lends = looks && self.can_share();
+                    return Ok(ready);
+                }
                 Some(Item::Command(Command::Error(refusal))) => return Err(HandshakeError::Refused(refusal)),
                 Some(Item::Command(other)) => return Err(HandshakeError::NotReady(other.name().to_owned())),
                 Some(Item::Message(_)) => return Err(HandshakeError::NotReady("a message".to_owned())),

@@ -1,6 +1,7 @@
 //! What the managers of one process share: I/O threads, an executor where the program has none, a pool of receive
 //! buffers and the memory budget. A simulated context stands for them on a virtual clock, without sockets or threads.
 
+mod sharing;
 mod simulated;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,6 +15,9 @@ use tokio::runtime::{Builder, Handle, Runtime as Executor};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+pub(crate) use self::sharing::Share;
+pub use self::sharing::SharedMemory;
+use self::sharing::{Sharing, default_share};
 use crate::descriptors::{self, Mark};
 use crate::link::Link;
 use crate::pool::{DEFAULT_KEEP, Pool};
@@ -24,8 +28,8 @@ use crate::transport::simulated::Node;
 /// I/O threads of a context by default. One reads and writes faster than two cores can compute with what it brings.
 const IO_THREADS: usize = 1;
 
-/// The memory budget where the system doesn't say how much memory it has.
-const FALLBACK_BUDGET: u64 = 4 << 30;
+/// What is taken for the machine's memory where the system doesn't say how much it has.
+const FALLBACK_MEMORY: u64 = 8 << 30;
 
 /// What the managers of one process share. Clones share it; its threads end with the last of them and of the managers.
 ///
@@ -48,6 +52,7 @@ struct Inner {
     executor: OnceLock<OwnExecutor>,
     pool: Pool,
     budget: Mutex<Budget<Waiting>>,
+    sharing: Sharing,
     registry: Arc<memory::Registry>,
     door: Door,
     network: Option<Node>,
@@ -76,6 +81,7 @@ pub struct ContextBuilder {
     io_threads: usize,
     keep: usize,
     budget: u64,
+    share: usize,
 }
 
 impl ContextBuilder {
@@ -99,6 +105,18 @@ impl ContextBuilder {
     #[must_use]
     pub fn budget(mut self, bytes: u64) -> Self {
         self.budget = bytes;
+        self
+    }
+
+    /// Bytes of memory that are shared with other processes of this user on this host at most, each way: large arrays go
+    /// to them by one copy, and lie in that memory where they are received. Default: a sixteenth of the memory of the
+    /// machine, 1 GiB at most; 0 shares none. What is beyond goes by the Unix socket.
+    ///
+    /// A program that forks without starting another should share none: an array that was received lies in the same
+    /// memory for parent and child.
+    #[must_use]
+    pub fn share_memory(mut self, bytes: usize) -> Self {
+        self.share = bytes;
         self
     }
 
@@ -131,6 +149,7 @@ impl Inner {
             executor: OnceLock::new(),
             pool: Pool::new(settings.keep),
             budget: Mutex::new(Budget::new(settings.budget)),
+            sharing: Sharing::new(settings.share),
             registry: Arc::default(),
             door: Door::default(),
             network,
@@ -145,7 +164,8 @@ impl Inner {
 impl Context {
     /// Starts to make a context of one's own.
     pub fn builder() -> ContextBuilder {
-        ContextBuilder { io_threads: IO_THREADS, keep: DEFAULT_KEEP, budget: default_budget() }
+        let (io_threads, keep) = (IO_THREADS, DEFAULT_KEEP);
+        ContextBuilder { io_threads, keep, budget: memory_of_the_machine() / 2, share: default_share() }
     }
 
     /// The context that all managers of this process share unless they are given another. A forked child gets a new
@@ -329,9 +349,10 @@ fn pid_namespace() -> u64 {
     std::fs::metadata("/proc/self/ns/pid").map_or(0, |metadata| metadata.ino())
 }
 
-fn default_budget() -> u64 {
+/// Bytes of memory that the machine has.
+fn memory_of_the_machine() -> u64 {
     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
     let kibibytes = total.and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    kibibytes.map_or(FALLBACK_BUDGET, |kibibytes| kibibytes * 1024 / 2)
+    kibibytes.map_or(FALLBACK_MEMORY, |kibibytes| kibibytes * 1024)
 }

@@ -103,7 +103,7 @@ pub use args::{Args, ArgumentError};
 pub use array::{AnyArray, Array, Dtype, Element, ElementsError, MAX_AXES, Order, ShapeError};
 pub use blob::Blob;
 pub use config::{Config, ConfigError, Refusals, Security, UnixSockets};
-pub use context::{Context, ContextBuilder};
+pub use context::{Context, ContextBuilder, SharedMemory};
 pub use credential::{Credential, CredentialError, Exposure};
 pub use decode::{DecodeError, Undecoded, decode_value};
 pub use dispatch::{Assignment, Unwritten};

@@ -11,6 +11,8 @@ use bytes::Bytes;
 use memmap2::MmapMut;
 use parking_lot::Mutex;
 
+use crate::link::Borrowed;
+
 /// The alignment of every [`Buffer`] in bytes: a cache line, and as much as any vector instruction asks for.
 pub const ALIGNMENT: usize = 64;
 
@@ -85,11 +87,18 @@ impl fmt::Debug for Pool {
 
 /// Memory for one received frame: exactly as many bytes as were asked for, aligned to [`ALIGNMENT`].
 ///
-/// It goes back to its [`Pool`] on drop.
+/// It goes back to its [`Pool`] on drop, or to the sender, where it is memory that another process shares with this one.
 pub struct Buffer {
     memory: Memory,
     len: usize,
     home: Option<Pool>,
+}
+
+impl From<Borrowed> for Buffer {
+    fn from(borrowed: Borrowed) -> Buffer {
+        let len = borrowed.bytes().len();
+        Buffer { memory: Memory::Borrowed(borrowed), len, home: None }
+    }
 }
 
 impl AsRef<[u8]> for Buffer {
@@ -161,6 +170,8 @@ enum Memory {
         start: usize,
     },
     Mapped(MmapMut),
+    /// Memory of the sender's, another process: it goes back to it on drop.
+    Borrowed(Borrowed),
 }
 
 impl Default for Memory {
@@ -188,6 +199,7 @@ impl Memory {
         match self {
             Memory::Allocated { bytes, .. } => bytes.len().saturating_sub(ALIGNMENT - 1),
             Memory::Mapped(mapped) => mapped.len(),
+            Memory::Borrowed(borrowed) => borrowed.bytes().len(),
         }
     }
 
@@ -195,6 +207,7 @@ impl Memory {
         match self {
             Memory::Allocated { bytes, start } => &bytes[*start..],
             Memory::Mapped(mapped) => mapped,
+            Memory::Borrowed(borrowed) => borrowed.bytes(),
         }
     }
 
@@ -202,12 +215,13 @@ impl Memory {
         match self {
             Memory::Allocated { bytes, start } => &mut bytes[*start..],
             Memory::Mapped(mapped) => mapped,
+            Memory::Borrowed(borrowed) => borrowed.bytes_mut(),
         }
     }
 }
 
 /// Rounds a length up to one of four sizes between powers of two, so that at most a quarter is wasted.
-fn class(len: usize) -> usize {
+pub(crate) fn class(len: usize) -> usize {
     let step = 1 << (len.max(SMALLEST).ilog2() - 2);
     len.checked_next_multiple_of(step).unwrap_or(len)
 }

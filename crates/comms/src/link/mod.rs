@@ -12,6 +12,7 @@
 //! thread they come from. The right to write a lane is its [`Writer`]: whoever takes it out of the state writes, and puts it back.
 
 mod events;
+mod lending;
 mod operate;
 mod process;
 mod pump;
@@ -38,6 +39,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+pub(crate) use self::lending::{Borrowed, Borrower};
+use self::lending::{Lender, SHARED_FRAME};
 pub(crate) use self::operate::Write;
 use self::process::Watch;
 use self::pump::Pump;
@@ -109,12 +112,28 @@ struct LaneIo {
     dial: Option<AbortHandle>,
     /// Who was at the other end of the last connection.
     trust: Option<Trust>,
+    /// What was lent by an earlier connection did not get through: nothing is by later ones.
+    lends_nothing: bool,
 }
 
 /// The right to write a lane, and what is left of the last write.
 #[derive(Debug, Default)]
 struct Writer {
     transmit: Transmit,
+    /// Where the peer sees large payloads without that they are written.
+    lender: Option<Lender>,
+}
+
+impl Writer {
+    fn of(opening: &Opening, context: &Context) -> Writer {
+        match opening.lends {
+            true => {
+                let lender = Some(Lender::new(context));
+                Writer { transmit: Transmit::offering(SHARED_FRAME), lender }
+            }
+            false => Writer::default(),
+        }
+    }
 }
 
 impl Link {
@@ -275,7 +294,11 @@ impl Link {
         let mut state = self.state.lock();
         let io = &mut state.lanes[lane.index()];
         let Some((_, stream)) = io.current.take_if(|(current, _)| *current == connection) else { return };
+        // What was lent by this connection goes with it. Who writes just now lets go of it later.
+        let writer = io.writer.take();
+        writer.iter().for_each(|writer| io.let_go(writer));
         drop(state);
+        drop(writer);
         stream.close();
     }
 
@@ -309,7 +332,8 @@ impl Link {
             let io = &mut state.lanes[lane.index()];
             io.dial = None;
             io.blocked = false;
-            io.writer = Some(Box::default());
+            opening.lends &= !io.lends_nothing;
+            io.writer = Some(Box::new(Writer::of(&opening, &self.context)));
             io.trust = Some(opening.stream.trust());
             io.current.replace((connection, opening.stream.clone()))
         };
@@ -446,5 +470,10 @@ impl Drop for Patience<'_> {
 impl LaneIo {
     fn new() -> LaneIo {
         LaneIo { writer: Some(Box::default()), ..LaneIo::default() }
+    }
+
+    /// The connection that it wrote to is gone.
+    fn let_go(&mut self, writer: &Writer) {
+        self.lends_nothing |= writer.lender.as_ref().is_some_and(Lender::is_unheard);
     }
 }

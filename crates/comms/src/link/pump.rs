@@ -13,6 +13,7 @@ use tracing::debug;
 use super::recorder::Happening;
 use super::{Link, Write};
 use crate::connection::{Opening, PoolBuffers};
+use crate::link::Borrower;
 use crate::pool::Buffer;
 use crate::transport::{AnyStream, READ_AT_ONCE};
 
@@ -28,6 +29,8 @@ pub(super) struct Pump {
     stream: AnyStream,
     receiver: Receiver<Buffer>,
     unread: Vec<u8>,
+    /// What the peer lends us, if we look there.
+    borrower: Option<Borrower>,
     items: Vec<Item<Buffer>>,
 }
 
@@ -50,8 +53,8 @@ enum Left {
 
 impl Pump {
     pub(super) fn new(link: Arc<Link>, lane: Lane, connection: ConnectionId, opening: Opening) -> Pump {
-        let Opening { stream, receiver, unread, .. } = opening;
-        Pump { link, lane, connection, stream, receiver, unread, items: Vec::new() }
+        let Opening { stream, receiver, unread, borrower, .. } = opening;
+        Pump { link, lane, connection, stream, receiver, unread, borrower, items: Vec::new() }
     }
 
     pub(super) async fn run(mut self) {
@@ -141,6 +144,7 @@ impl Pump {
         let Some(rest) = self.receiver.direct() else { return Ok(true) };
         let room = rest.len().min(READ_AT_ONCE);
         let Some(read) = bytes_read(self.stream.try_read(&mut rest[..room]))? else { return Ok(false) };
+        self.welcome();
         let item = self.receiver.filled(read).map_err(|error| error.to_string())?;
         self.items.extend(item);
         self.hand_over(read)?;
@@ -154,10 +158,21 @@ impl Pump {
         Ok(read == scratch.len())
     }
 
+    /// Maps what the peer has shown by the bytes that were read.
+    fn welcome(&mut self) {
+        if let Some(borrower) = &mut self.borrower {
+            while let Some(descriptor) = self.stream.take_descriptor() {
+                borrower.welcome(&descriptor);
+            }
+        }
+    }
+
     fn take(&mut self, mut bytes: &[u8]) -> Result<(), String> {
+        self.welcome();
         let (lane, read) = (self.lane, bytes.len());
         let allowance = self.link.look(|machine| machine.allowance(lane));
-        let mut buffers = PoolBuffers(self.link.context.pool());
+        let pool = self.link.context.pool();
+        let mut buffers = PoolBuffers { pool, borrower: self.borrower.as_ref() };
         while !bytes.is_empty() {
             let item =
                 self.receiver.feed(&mut bytes, allowance, &mut buffers).map_err(|error| error.to_string())?;
@@ -168,6 +183,7 @@ impl Pump {
 
     /// Hands what is complete to the state machine, under one lock. That bytes came at all is a sign of life.
     fn hand_over(&mut self, read: usize) -> Result<(), String> {
+        let read = read + self.receiver.take_stood_for() as usize;
         let Pump { link, lane, connection, items, .. } = self;
         let write = match lane {
             // What is large is for the other pump to copy.

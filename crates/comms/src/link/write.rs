@@ -5,11 +5,12 @@ use std::io::{ErrorKind, IoSlice};
 use std::sync::Arc;
 
 use mosaic_proto::Time;
-use mosaic_proto::link::{ConnectionId, Transmit};
+use mosaic_proto::link::ConnectionId;
 use mosaic_proto::wire::Lane;
 
+use super::lending::{Lender, Placed};
 use super::{Link, State, Write, Writer};
-use crate::transport::{AnyStream, WRITE_AT_ONCE};
+use crate::transport::{AnyStream, Stream, WRITE_AT_ONCE};
 
 /// Slices of one system call at most; more gain nothing at these sizes.
 const SLICES: usize = 64;
@@ -17,6 +18,10 @@ const SLICES: usize = 64;
 /// Pieces of about [`WRITE_AT_ONCE`] that whoever has queued something writes, what others queue meanwhile included,
 /// before he leaves the rest to the pump: 2 MiB take less than waking another thread twice.
 const PIECES: usize = 4;
+
+/// A descriptor goes with so many of the last bytes that there are: a read ends behind it, and who does not know that may
+/// wait for more in vain.
+const INTRODUCING: usize = 4096;
 
 /// What an operation has left to be written, and by whom.
 pub(super) struct ToWrite {
@@ -92,6 +97,8 @@ impl State {
         if io.current.as_ref().is_some_and(|(current, _)| *current == job.connection) {
             io.writer = Some(job.writer);
             io.blocked = end == WriteEnd::Blocked;
+        } else {
+            io.let_go(&job.writer);
         }
     }
 }
@@ -129,7 +136,7 @@ impl Link {
     fn carry_out(self: &Arc<Self>, mut job: Job, pieces: usize) {
         let lane = job.lane;
         for _ in 0..pieces {
-            let (written, end) = write(&*job.stream, &mut job.writer.transmit);
+            let (written, end) = write(&*job.stream, &mut job.writer);
             if end == WriteEnd::Failed {
                 // The pump sees the end and says so.
                 job.stream.close();
@@ -182,19 +189,22 @@ enum WriteEnd {
     Failed,
 }
 
-/// Writes as much as the system takes, about [`WRITE_AT_ONCE`] at most: whoever writes has other things to do too.
-fn write(stream: &dyn crate::transport::Stream, transmit: &mut Transmit) -> (usize, WriteEnd) {
-    let mut written = 0;
-    while !transmit.is_empty() {
-        if written >= WRITE_AT_ONCE {
+/// Writes as much as the system takes, about [`WRITE_AT_ONCE`] at most: whoever writes has other things to do too. What is
+/// copied to where the peer sees it counts for that. Returns what the peer has of it, and why this is the end.
+fn write(stream: &dyn Stream, writer: &mut Writer) -> (usize, WriteEnd) {
+    let (mut written, mut effort) = (0, 0);
+    while !writer.transmit.is_empty() {
+        if effort >= WRITE_AT_ONCE {
             return (written, WriteEnd::More);
         }
-        let mut slices = [IoSlice::new(&[]); SLICES];
-        let count = transmit.slices(WRITE_AT_ONCE, &mut slices);
-        match stream.try_write(&slices[..count]) {
+        if writer.transmit.offer().is_some() {
+            effort += writer.place(WRITE_AT_ONCE - effort);
+            continue;
+        }
+        match writer.write_some(stream) {
             Ok(taken) => {
-                transmit.advance(taken);
-                written += taken;
+                written += writer.transmit.advance(taken);
+                effort += taken;
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => return (written, WriteEnd::Blocked),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -202,4 +212,41 @@ fn write(stream: &dyn crate::transport::Stream, transmit: &mut Transmit) -> (usi
         }
     }
     (written, WriteEnd::All)
+}
+
+impl Writer {
+    /// Copies up to `most` bytes of the payload that is offered to where the peer sees them, and answers the offer once that
+    /// is done or can't be. Returns how many were copied, as far as that matters.
+    fn place(&mut self, most: usize) -> usize {
+        let Some(payload) = self.transmit.offer() else { return 0 };
+        let placed = self.lender.as_mut().map_or(Placed::Nowhere, |lender| lender.place(payload, most));
+        let answer = match placed {
+            Placed::Partly(copied) => return copied,
+            Placed::At(location) => Some(location),
+            Placed::Nowhere => None,
+        };
+        self.transmit.answer(answer);
+        0
+    }
+
+    fn write_some(&mut self, stream: &dyn Stream) -> std::io::Result<usize> {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let introduction = self.lender.as_ref().and_then(Lender::introduction);
+        let Some(descriptor) = introduction else {
+            let count = self.transmit.slices(WRITE_AT_ONCE, &mut slices);
+            return stream.try_write(&slices[..count]);
+        };
+        let before = self.transmit.len().saturating_sub(INTRODUCING);
+        let count = self
+            .transmit
+            .slices(if before > 0 { before.min(WRITE_AT_ONCE) } else { INTRODUCING }, &mut slices);
+        if before > 0 {
+            return stream.try_write(&slices[..count]);
+        }
+        let taken = stream.try_write_with(&slices[..count], descriptor)?;
+        if let Some(lender) = &mut self.lender {
+            lender.introduced();
+        }
+        Ok(taken)
+    }
 }

@@ -235,7 +235,7 @@ async fn greet(
     attention: &Attention,
 ) -> Result<(Opening, Ready), HandshakeError> {
     let stream = shared.secure_accepted(stream, attention).await?;
-    let mut opening = Opening::new(stream, shared.config.limits, shared.context.pool());
+    let mut opening = Opening::new(stream, shared.config.limits, &shared.context);
     opening.send_greeting(None).await?;
     let ready = opening.receive_ready().await;
     if let Err(HandshakeError::Wire(error)) = &ready {

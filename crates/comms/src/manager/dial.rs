@@ -73,7 +73,7 @@ async fn dial_now(
             return Err(Failed::Dial(if refused { DialFailure::Refused } else { DialFailure::Unreachable }));
         }
     };
-    let mut opening = Opening::new(stream.clone(), shared.config.limits, shared.context.pool());
+    let mut opening = Opening::new(stream.clone(), shared.config.limits, &shared.context);
     let introduced = introduce(link, lane, &mut opening).await;
     let answer = match introduced {
         Ok(answer) => answer,

@@ -14,6 +14,7 @@ pub(crate) mod unix;
 use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -74,6 +75,25 @@ pub(crate) trait Stream: Send + Sync + fmt::Debug {
     /// Whether the other end is in the care of this kernel, as far as the transport can tell.
     fn is_on_this_host(&self) -> bool {
         false
+    }
+
+    /// Whether descriptors can go by it.
+    fn carries_descriptors(&self) -> bool {
+        false
+    }
+
+    /// As [`Stream::try_write`], with a descriptor that goes before the first byte. Only where descriptors can.
+    fn try_write_with(&self, slices: &[IoSlice<'_>], descriptor: BorrowedFd<'_>) -> io::Result<usize> {
+        let _ = (slices, descriptor);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Keeps the descriptors that come from now on; before that they are closed.
+    fn keep_descriptors(&self) {}
+
+    /// The next descriptor that has come: not later than the byte that it was sent with.
+    fn take_descriptor(&self) -> Option<OwnedFd> {
+        None
     }
 }
 

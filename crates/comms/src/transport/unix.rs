@@ -1,21 +1,27 @@
 //! Unix sockets between runtimes of the same host and user. The path follows from the TCP port alone, the kernel says
 //! who the other is.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, IoSlice};
-use std::os::fd::AsFd;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use rustix::cmsg_space;
 use rustix::fs::FlockOperation;
-use rustix::net::Shutdown;
 use rustix::net::sockopt;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, Shutdown,
+};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::{UnixListener, UnixStream};
@@ -26,8 +32,23 @@ use super::{AnyStream, Stream, Trust};
 /// The send buffer. The kernel's default of 208 KiB costs a third of the throughput of large arrays.
 const SEND_BUFFER: usize = 1 << 20;
 
+/// Descriptors that wait to be taken at most; the reader takes each before it reads on.
+const DESCRIPTORS: usize = 4;
+
 #[derive(Debug)]
-pub(crate) struct Unix(UnixStream);
+pub(crate) struct Unix {
+    stream: UnixStream,
+    descriptors: Descriptors,
+}
+
+/// The descriptors that have come.
+#[derive(Debug, Default)]
+struct Descriptors {
+    kept: AtomicBool,
+    waiting: Mutex<VecDeque<OwnedFd>>,
+    /// The last read brought one: the system ends it there, even if there is more.
+    cut_short: AtomicBool,
+}
 
 /// A bound socket, whose file goes with it.
 #[derive(Debug)]
@@ -204,38 +225,63 @@ fn adopt(stream: UnixStream) -> io::Result<AnyStream> {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
     }
     sockopt::set_socket_send_buffer_size(&stream, SEND_BUFFER)?;
-    Ok(Arc::new(Unix(stream)))
+    Ok(Arc::new(Unix { stream, descriptors: Descriptors::default() }))
+}
+
+impl Unix {
+    fn read_with_descriptors(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(DESCRIPTORS))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let slices = &mut [IoSliceMut::new(buffer)];
+        let received = rustix::net::recvmsg(&self.stream, slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+        let mut brought = false;
+        for message in ancillary.drain() {
+            let RecvAncillaryMessage::ScmRights(descriptors) = message else { continue };
+            let mut waiting = self.descriptors.waiting.lock();
+            let room = DESCRIPTORS.saturating_sub(waiting.len());
+            waiting.extend(descriptors.take(room));
+            brought = true;
+        }
+        self.descriptors.cut_short.store(brought, Ordering::Release);
+        Ok(received.bytes)
+    }
 }
 
 impl Stream for Unix {
     fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_read_ready(context)
+        self.stream.poll_read_ready(context)
     }
 
     fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.poll_write_ready(context)
+        self.stream.poll_write_ready(context)
     }
 
     fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.try_read(buffer)
+        if !self.descriptors.kept.load(Ordering::Acquire) {
+            return self.stream.try_read(buffer);
+        }
+        self.stream.try_io(Interest::READABLE, || self.read_with_descriptors(buffer))
     }
 
     fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.try_write_vectored(slices)
+        self.stream.try_write_vectored(slices)
     }
 
     fn drained(&self) {
         // tokio forgets its readiness when an operation says that it would block, unless a newer event has come.
-        let _ = self.0.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+        if self.descriptors.cut_short.load(Ordering::Acquire) {
+            return;
+        }
+        let _ = self.stream.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
     }
 
     fn close(&self) {
         // An error means that the connection has ended already, which is what is wanted.
-        let _ = rustix::net::shutdown(&self.0, Shutdown::Both);
+        let _ = rustix::net::shutdown(&self.stream, Shutdown::Both);
     }
 
     fn finish(&self) {
-        let _ = rustix::net::shutdown(&self.0, Shutdown::Write);
+        let _ = rustix::net::shutdown(&self.stream, Shutdown::Write);
     }
 
     fn name(&self) -> &'static str {
@@ -247,11 +293,34 @@ impl Stream for Unix {
     }
 
     fn moved(self: Arc<Self>) -> io::Result<AnyStream> {
-        let socket = self.0.as_fd().try_clone_to_owned()?;
-        Ok(Arc::new(Unix(UnixStream::from_std(socket.into())?)))
+        let socket = self.stream.as_fd().try_clone_to_owned()?;
+        let stream = UnixStream::from_std(socket.into())?;
+        Ok(Arc::new(Unix { stream, descriptors: Descriptors::default() }))
     }
 
     fn is_on_this_host(&self) -> bool {
         true
+    }
+
+    fn carries_descriptors(&self) -> bool {
+        true
+    }
+
+    fn try_write_with(&self, slices: &[IoSlice<'_>], descriptor: BorrowedFd<'_>) -> io::Result<usize> {
+        let descriptors = [descriptor];
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+        self.stream.try_io(Interest::WRITABLE, || {
+            Ok(rustix::net::sendmsg(&self.stream, slices, &mut ancillary, SendFlags::NOSIGNAL)?)
+        })
+    }
+
+    fn keep_descriptors(&self) {
+        self.descriptors.kept.store(true, Ordering::Release);
+    }
+
+    fn take_descriptor(&self) -> Option<OwnedFd> {
+        self.descriptors.waiting.lock().pop_front()
     }
 }

@@ -1,0 +1,230 @@
+//! Contents of large frames by way of shared memory: the sending side of one connection lends, the receiving one borrows.
+//!
+//! ```text
+//! sender                                             receiver
+//! large payload, no region that fits:
+//!   make one, write the payload ----- descriptor --> map it; it says so in the region itself
+//! next one:
+//!   copy it into the region --------- location ----> the array that the user gets lies there
+//!   the region is free again <-- (in the region) --- the array is dropped
+//! ```
+//! What is lent is the connection's: with its end all regions go, and so does what a process had that was killed. A region
+//! that nobody maps (its descriptor got lost, the receiver has enough) is never used, and payloads are written as ever. The
+//! message keeps its own bytes until it is acknowledged, to send them again by another connection.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mosaic_proto::wire::Location;
+use mosaic_shared_memory::{Guest, HEADER, Loan, Region, Standing};
+use tracing::debug;
+
+use crate::context::{Context, Share};
+use crate::pool::class;
+
+/// Payloads of at least this many bytes go by shared memory. Smaller ones gain less than the difference is worth.
+pub(super) const SHARED_FRAME: usize = 256 * 1024;
+
+/// Regions of one connection at most: as many contents may be with the receiver at a time.
+const REGIONS: usize = 64;
+
+/// A region may be so many times larger than what is put into it.
+const ROOMIER: usize = 4;
+
+/// What has become of a payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Placed {
+    /// So many bytes more have been copied.
+    Partly(usize),
+    /// All of it lies here.
+    At(Location),
+    /// It is to be written.
+    Nowhere,
+}
+
+/// The sender's side.
+#[derive(Debug)]
+pub(super) struct Lender {
+    context: Context,
+    regions: Vec<Lent>,
+    regions_made: u64,
+    /// The descriptor that goes with what is written next.
+    introduction: Option<OwnedFd>,
+    /// Which region is being filled, and how far.
+    filling: Option<(usize, usize)>,
+    /// The receiver wants no more, or the system has none.
+    enough: bool,
+}
+
+#[derive(Debug)]
+struct Lent {
+    region: Region,
+    _share: Share,
+}
+
+impl Lent {
+    fn is_usable(&self) -> bool {
+        self.region.standing() == Standing::Accepted && self.region.is_free()
+    }
+}
+
+impl Lender {
+    pub(super) fn new(context: &Context) -> Lender {
+        Lender {
+            context: context.clone(),
+            regions: Vec::new(),
+            regions_made: 0,
+            introduction: None,
+            filling: None,
+            enough: false,
+        }
+    }
+
+    /// Copies about `most` bytes of a payload, whole pages of the region, to where the receiver sees them. The same one must
+    /// come again until it is placed.
+    pub(super) fn place(&mut self, payload: &Bytes, most: usize) -> Placed {
+        let begun = self.filling.take().or_else(|| Some((self.fitting(payload.len())?, 0)));
+        let Some((index, from)) = begun else {
+            self.introduce(payload.len());
+            return Placed::Nowhere;
+        };
+        let to = payload.len().min(from + most.next_multiple_of(HEADER));
+        let region = &mut self.regions[index].region;
+        if let Err(error) = region.fill(from, &payload[from..to]) {
+            debug!(%error, "no memory for a region that is shared");
+            self.regions.swap_remove(index);
+            self.enough = true;
+            return Placed::Nowhere;
+        }
+        self.context.note_copied(to - from);
+        if to < payload.len() {
+            self.filling = Some((index, to));
+            return Placed::Partly(to - from);
+        }
+        region.lend();
+        Placed::At(Location { region: region.number(), offset: HEADER as u64, len: payload.len() as u64 })
+    }
+
+    /// The descriptor that is to go with what is written next.
+    pub(super) fn introduction(&self) -> Option<BorrowedFd<'_>> {
+        self.introduction.as_ref().map(OwnedFd::as_fd)
+    }
+
+    /// It is under way, and not needed here any more.
+    pub(super) fn introduced(&mut self) {
+        self.introduction = None;
+    }
+
+    /// Whether the receiver has never heard of what was shown to it, as far as is known: something in between may pass on
+    /// bytes alone.
+    pub(super) fn is_unheard(&self) -> bool {
+        let mut standings = self.regions.iter().map(|lent| lent.region.standing());
+        !self.regions.is_empty() && standings.all(|standing| standing == Standing::Offered)
+    }
+
+    /// The smallest region that is free, and neither too small nor far too large.
+    fn fitting(&self, len: usize) -> Option<usize> {
+        let sizes = len..=len.saturating_mul(ROOMIER);
+        let usable = self.regions.iter().enumerate().filter(|(_, lent)| lent.is_usable());
+        let fitting = usable.filter(|(_, lent)| sizes.contains(&lent.region.capacity()));
+        fitting.min_by_key(|(_, lent)| lent.region.capacity()).map(|(index, _)| index)
+    }
+
+    /// Makes a region for payloads of this length to come, one at a time: each must be mapped before the next is shown.
+    fn introduce(&mut self, len: usize) {
+        let (size, before) = (class(len), self.regions.len());
+        self.regions.retain(|lent| lent.region.standing() != Standing::Refused);
+        self.enough |= self.regions.len() < before;
+        let waits = self.regions.iter().any(|lent| lent.region.standing() == Standing::Offered);
+        if self.enough || waits || size > self.context.may_share() {
+            return;
+        }
+        let Some(share) = self.make_room(size) else { return };
+        match Region::new(self.regions_made, size) {
+            Ok((region, descriptor)) => {
+                self.regions_made += 1;
+                self.regions.push(Lent { region, _share: share });
+                self.introduction = Some(descriptor);
+            }
+            Err(error) => {
+                debug!(%error, "no region of memory can be made");
+                self.enough = true;
+            }
+        }
+    }
+
+    /// Takes what a region costs, and lets go of those for it that nobody uses, if that is of any help.
+    fn make_room(&mut self, size: usize) -> Option<Share> {
+        let usable = self.regions.iter().filter(|lent| lent.is_usable());
+        let unused = usable.map(|lent| lent.region.capacity()).sum::<usize>();
+        if size > unused.saturating_add(self.context.may_lend()) {
+            return None;
+        }
+        loop {
+            if self.regions.len() < REGIONS
+                && let Some(share) = self.context.lend_memory(size)
+            {
+                return Some(share);
+            }
+            let unused = self.regions.iter().position(Lent::is_usable)?;
+            self.regions.remove(unused);
+        }
+    }
+}
+
+/// The receiver's side.
+#[derive(Debug)]
+pub(crate) struct Borrower {
+    context: Context,
+    regions: BTreeMap<u64, (Guest, Arc<Share>)>,
+}
+
+impl Borrower {
+    pub(crate) fn new(context: &Context) -> Borrower {
+        Borrower { context: context.clone(), regions: BTreeMap::new() }
+    }
+
+    /// Maps what a descriptor of the peer's is of, if we want more.
+    pub(crate) fn welcome(&mut self, descriptor: &OwnedFd) {
+        self.regions.retain(|_, (guest, _)| !guest.is_retired());
+        let guest = match Guest::open(descriptor) {
+            Ok(guest) => guest,
+            Err(error) => return debug!(%error, "the peer has sent a descriptor that is of no use"),
+        };
+        let is_new = self.regions.len() < REGIONS && !self.regions.contains_key(&guest.number());
+        match self.context.borrow_memory(guest.capacity()).filter(|_| is_new) {
+            Some(share) => {
+                guest.accept();
+                self.regions.insert(guest.number(), (guest, Arc::new(share)));
+            }
+            None => guest.refuse(),
+        }
+    }
+
+    /// What the peer has lent us at this location.
+    pub(crate) fn borrow(&self, location: Location) -> Option<Borrowed> {
+        let (guest, share) = self.regions.get(&location.region)?;
+        let [offset, len] = [location.offset, location.len].map(|number| usize::try_from(number).ok());
+        Some(Borrowed { loan: guest.borrow(offset?, len?)?, _share: share.clone() })
+    }
+}
+
+/// A content that lies in memory of the peer's, and is ours until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Borrowed {
+    loan: Loan,
+    /// It counts for as long as it is mapped.
+    _share: Arc<Share>,
+}
+
+impl Borrowed {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.loan.as_ref()
+    }
+
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        self.loan.as_mut()
+    }
+}
