@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
-use rustls::crypto::ring::{cipher_suite, default_provider};
+use rustls::crypto::ring::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ServerConfig, version};
@@ -21,6 +21,7 @@ use thiserror::Error;
 
 pub(crate) use self::discovery::{Keyring, names as monitor_names};
 use self::pinned::{Pinned, Presented};
+use crate::transport::tls::cipher_suites;
 
 /// The environment variable that names the file of the credential.
 pub(crate) const KEY_FILE: &str = "MOSAIC_KEY_FILE";
@@ -214,24 +215,18 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// AES-GCM first: on processors of this century it is the fastest by a factor of three.
 pub(crate) fn provider() -> CryptoProvider {
-    CryptoProvider {
-        cipher_suites: vec![
-            cipher_suite::TLS13_AES_128_GCM_SHA256,
-            cipher_suite::TLS13_AES_256_GCM_SHA384,
-            cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
-        ],
-        ..default_provider()
-    }
+    CryptoProvider { cipher_suites: cipher_suites(), ..default_provider() }
 }
 
-/// A credential in memory alone.
+/// A credential in memory alone, for each of these.
 #[cfg(test)]
-pub(crate) fn for_test(provider: CryptoProvider) -> Credential {
+pub(crate) fn for_test<const N: usize>(providers: [CryptoProvider; N]) -> [Credential; N] {
     let text = file::generate();
-    let (certificate, key) = file::parts(&text).expect("it is what was written");
-    Credential::new(Path::new("memory"), certificate, key, provider).expect("they belong together")
+    providers.map(|provider| {
+        let (certificate, key) = file::parts(&text).expect("it is what was written");
+        Credential::new(Path::new("memory"), certificate, key, provider).expect("they belong together")
+    })
 }
 
 fn fingerprint(certificate: &CertificateDer<'_>) -> String {

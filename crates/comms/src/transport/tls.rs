@@ -8,6 +8,7 @@
 //!
 //! An idle connection holds no buffer: sealing and reading go through memory that the connections of a thread share.
 
+mod cipher;
 mod session;
 
 use std::cell::RefCell;
@@ -20,13 +21,18 @@ use std::task::{Context, Poll};
 use parking_lot::Mutex;
 use rustls::{ClientConfig, ServerConfig};
 
+pub(crate) use self::cipher::cipher_suites;
 pub(crate) use self::session::job_name;
-use self::session::{RECORD, RECORD_OVERHEAD, Session, has_record};
+use self::session::{Opened, RECORD, RECORD_OVERHEAD, Session, first_record};
 use super::door::{Attention, Door};
 use super::{AnyStream, READ_AT_ONCE, Stream, Trust, read_some, write_all};
 
-/// Bytes that are sealed at once: few enough to stay in the processor's cache until they are written.
-const SEAL_AT_ONCE: usize = 8 * RECORD;
+/// Bytes that are sealed at once: few enough to stay in the processor's cache until they are written. These make less than
+/// two segments of the loopback interface; eight records would make two, and a third of a few bytes.
+const SEAL_AT_ONCE: usize = 7 * RECORD;
+
+/// Bytes that are read at once, of records: they make [`READ_AT_ONCE`] when they have been opened.
+const SEALED_READ: usize = READ_AT_ONCE / RECORD * (RECORD + RECORD_OVERHEAD);
 
 /// Bytes of a handshake that are read at most: two certificates, their signatures and what belongs to them take 3 KiB.
 const HANDSHAKE_BYTES: usize = 16 * 1024;
@@ -220,11 +226,12 @@ impl Tls {
     fn read(&self, reading: &mut Reading, incoming: &mut Vec<u8>, buffer: &mut [u8]) -> io::Result<usize> {
         let mut filled = reading.deliver(buffer);
         while filled < buffer.len() && !reading.ended {
-            let ready = has_record(&reading.partial);
+            let ready = first_record(&reading.partial).is_some();
             let mut there = reading.take_partial(incoming);
             let mut drained = false;
             if !ready {
-                let wanted = (buffer.len() - filled + RECORD + RECORD_OVERHEAD).min(READ_AT_ONCE);
+                let most = (buffer.len() - filled + RECORD + RECORD_OVERHEAD).min(SEALED_READ);
+                let wanted = most.saturating_sub(there).max(RECORD);
                 match self.fetch(reading, incoming, there, wanted) {
                     Ok(read) => {
                         there += read;
@@ -264,26 +271,27 @@ impl Tls {
     }
 
     /// Opens records until there is no room or no complete one; what is left of `incoming` is kept.
-    fn open(&self, reading: &mut Reading, incoming: &mut [u8], buffer: &mut [u8]) -> io::Result<usize> {
-        let (mut used, mut filled) = (0, 0);
-        while filled < buffer.len() && has_record(&incoming[used..]) {
-            let mut take = |opened: &[u8]| {
-                let fits = opened.len().min(buffer.len() - filled);
-                buffer[filled..filled + fits].copy_from_slice(&opened[..fits]);
-                filled += fits;
-                reading.plain.extend_from_slice(&opened[fits..]);
-            };
-            let (discarded, over) = self.state.session.lock().open(&mut incoming[used..], &mut take)?;
-            if discarded == 0 && !over {
-                return Err(io::Error::new(ErrorKind::InvalidData, "a record makes no progress"));
-            }
-            used += discarded;
+    fn open(&self, reading: &mut Reading, mut incoming: &mut [u8], buffer: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len()
+            && let Some(len) = first_record(incoming)
+        {
+            let (record, rest) = incoming.split_at_mut(len);
+            incoming = rest;
+            let Opened { used, data, over } = self.state.session.lock().open(record)?;
             if over {
                 reading.ended = true;
-                break;
+                return Ok(filled);
             }
+            if used < len {
+                return Err(io::Error::new(ErrorKind::InvalidData, "a record is not done with at once"));
+            }
+            let (fits, more) = data.split_at(data.len().min(buffer.len() - filled));
+            buffer[filled..filled + fits.len()].copy_from_slice(fits);
+            filled += fits.len();
+            reading.plain.extend_from_slice(more);
         }
-        reading.partial.extend_from_slice(&incoming[used..]);
+        reading.partial.extend_from_slice(incoming);
         Ok(filled)
     }
 
@@ -303,8 +311,8 @@ impl Tls {
             if accepted == total {
                 return Ok(accepted);
             }
-            let filled = self.seal(writing, scratch, slices, accepted)?;
-            accepted += writing.send_fresh(&*self.carrier, &scratch.sealed[..filled])?;
+            self.seal(writing, scratch, slices, accepted)?;
+            accepted += writing.send_fresh(&*self.carrier, &scratch.sealed)?;
             if !writing.unsent.is_empty() {
                 break;
             }
@@ -312,19 +320,18 @@ impl Tls {
         if accepted == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(accepted) }
     }
 
-    /// Seals what follows the first `skip` bytes, up to [`SEAL_AT_ONCE`], and returns how long that is. Small slices share
-    /// records.
+    /// Seals what follows the first `skip` bytes, up to [`SEAL_AT_ONCE`]. Small slices share records.
     fn seal(
         &self,
         writing: &mut Writing,
         scratch: &mut Scratch,
         slices: &[IoSlice<'_>],
         mut skip: usize,
-    ) -> io::Result<usize> {
+    ) -> io::Result<()> {
         let Scratch { sealed, gathered, .. } = scratch;
         let mut session = self.state.session.lock();
         let mut room = SEAL_AT_ONCE;
-        let mut filled = 0;
+        sealed.clear();
         gathered.clear();
         for slice in slices {
             let skipped = skip.min(slice.len());
@@ -335,27 +342,27 @@ impl Tls {
                 rest = more;
                 room -= chunk.len();
                 if chunk.len() == RECORD {
-                    filled = writing.seal_record(&mut session, chunk, sealed, filled)?;
+                    writing.seal_record(&mut session, chunk, sealed)?;
                     continue;
                 }
                 gathered.extend_from_slice(chunk);
                 if gathered.len() == RECORD {
-                    filled = writing.seal_record(&mut session, gathered, sealed, filled)?;
+                    writing.seal_record(&mut session, gathered, sealed)?;
                     gathered.clear();
                 }
             }
         }
         if !gathered.is_empty() {
-            filled = writing.seal_record(&mut session, gathered, sealed, filled)?;
+            writing.seal_record(&mut session, gathered, sealed)?;
         }
-        Ok(filled)
+        Ok(())
     }
 }
 
 impl Reading {
     /// Whether a read would bring something without the carrier.
     fn is_ready(&self) -> bool {
-        self.ended || self.delivered < self.plain.len() || has_record(&self.partial)
+        self.ended || self.delivered < self.plain.len() || first_record(&self.partial).is_some()
     }
 
     /// Moves what is there of a record to the head of `incoming`, and returns how much that is.
@@ -382,16 +389,10 @@ impl Reading {
 }
 
 impl Writing {
-    fn seal_record(
-        &mut self,
-        session: &mut Session,
-        plain: &[u8],
-        sealed: &mut Vec<u8>,
-        filled: usize,
-    ) -> io::Result<usize> {
-        let end = session.seal(plain, sealed, filled)?;
-        self.records.push_back((end, plain.len()));
-        Ok(end)
+    fn seal_record(&mut self, session: &mut Session, plain: &[u8], sealed: &mut Vec<u8>) -> io::Result<()> {
+        session.seal(plain, sealed)?;
+        self.records.push_back((sealed.len(), plain.len()));
+        Ok(())
     }
 
     /// Writes what the carrier did not take before. Returns how much of the caller's has been written with it.

@@ -6,18 +6,20 @@ use std::sync::Arc;
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::{
-    ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
-};
+use rustls::unbuffered::{ConnectionState, EncodeError, InsufficientSizeError, UnbufferedStatus};
 use rustls::{ClientConfig, ServerConfig};
+
+use super::cipher::{self, HEADER, TRAILER};
 
 /// Bytes that one record carries at most, by RFC 8446, section 5.1.
 pub(super) const RECORD: usize = 16 * 1024;
 
-/// What a record adds at most: its header, the type of its content and the tag. A renewal of keys comes on top.
-pub(super) const RECORD_OVERHEAD: usize = 256;
+/// What a record adds: its header, the type of its content and the tag.
+pub(super) const RECORD_OVERHEAD: usize = HEADER + TRAILER;
 
-const HEADER: usize = 5;
+/// What rustls itself writes along with a record: an exchange of keys, ours and the answer to the other end's, and the
+/// header of a record that the cipher has sealed.
+const BESIDE_A_RECORD: usize = 256;
 
 /// The keys of both directions.
 pub(super) struct Session {
@@ -47,6 +49,16 @@ macro_rules! process {
     };
 }
 
+/// What a record was.
+pub(super) struct Opened<'a> {
+    /// How many bytes are done with.
+    pub(super) used: usize,
+    /// What it carried.
+    pub(super) data: &'a [u8],
+    /// The other end writes no more.
+    pub(super) over: bool,
+}
+
 /// What came of looking at the records that have come.
 enum Step {
     /// There may be more to do.
@@ -62,12 +74,11 @@ pub(crate) fn job_name() -> &'static str {
     "runtime.mosaic"
 }
 
-/// Whether a complete record is there.
-pub(super) fn has_record(bytes: &[u8]) -> bool {
-    match bytes {
-        [_, _, _, high, low, ..] => bytes.len() >= HEADER + usize::from(u16::from_be_bytes([*high, *low])),
-        _ => false,
-    }
+/// How long the record at the head of `bytes` is, if it is complete.
+pub(super) fn first_record(bytes: &[u8]) -> Option<usize> {
+    let [_, _, _, high, low, ..] = bytes else { return None };
+    let len = HEADER + usize::from(u16::from_be_bytes([*high, *low]));
+    (bytes.len() >= len).then_some(len)
 }
 
 impl Session {
@@ -97,50 +108,40 @@ impl Session {
         }
     }
 
-    /// Opens the record at the head of `incoming`, in place. Returns how many bytes are done with, and whether the other
-    /// end writes no more.
-    pub(super) fn open(
-        &mut self,
-        incoming: &mut [u8],
-        take: &mut dyn FnMut(&[u8]),
-    ) -> io::Result<(usize, bool)> {
-        let mut used = 0;
+    /// Opens a record, in place.
+    pub(super) fn open<'a>(&mut self, record: &'a mut [u8]) -> io::Result<Opened<'a>> {
         loop {
-            let (discard, step) = self.step(&mut incoming[used..], take)?;
-            used += discard;
-            match step {
-                Step::Again if used == 0 => {}
-                Step::Again | Step::Idle => return Ok((used, false)),
-                Step::Over => return Ok((used, true)),
+            // Of data, rustls has but the first byte to hand on.
+            let (stepped, carried) = cipher::opening(|| self.step(record, &mut |_| {}));
+            match stepped? {
+                (0, Step::Again) => {}
+                (used, step) => {
+                    let data = &record[HEADER..HEADER + carried];
+                    return Ok(Opened { used, data, over: matches!(step, Step::Over) });
+                }
             }
         }
     }
 
-    /// Seals at most one record's worth into `sealed` from `filled` on, and returns where it ends. What `sealed` held
-    /// there is overwritten: it is longer than what counts, so that memory is not cleared for every record.
-    pub(super) fn seal(&mut self, plain: &[u8], sealed: &mut Vec<u8>, filled: usize) -> io::Result<usize> {
-        let before = filled + self.outbox.len();
-        let mut room = plain.len() + RECORD_OVERHEAD;
-        loop {
-            if sealed.len() < before + room {
-                sealed.resize(before + room, 0);
-            }
-            sealed[filled..before].copy_from_slice(&self.outbox);
-            let outcome = process!(&mut self.end, &mut [], status => match status.state.map_err(invalid)? {
-                ConnectionState::WriteTraffic(mut traffic) => traffic.encrypt(plain, &mut sealed[before..]),
-                _ => return Err(ErrorKind::BrokenPipe.into()),
-            });
-            match outcome {
-                Ok(written) => {
-                    self.outbox.clear();
-                    return Ok(before + written);
+    /// Seals at most one record's worth, behind what `sealed` holds.
+    pub(super) fn seal(&mut self, plain: &[u8], sealed: &mut Vec<u8>) -> io::Result<()> {
+        sealed.append(&mut self.outbox);
+        let before = sealed.len();
+        let mut beside = [0; BESIDE_A_RECORD];
+        let end = &mut self.end;
+        let written = cipher::sealing(sealed, || {
+            process!(end, &mut [], status => match status.state.map_err(invalid)? {
+                ConnectionState::WriteTraffic(mut traffic) => {
+                    traffic.encrypt(plain, &mut beside).map_err(io::Error::other)
                 }
-                Err(EncryptError::InsufficientSize(InsufficientSizeError { required_size })) => {
-                    room = required_size;
-                }
-                Err(error) => return Err(io::Error::other(error)),
-            }
+                _ => Err(ErrorKind::BrokenPipe.into()),
+            })
+        })?;
+        // An exchange of keys comes before what is sealed with the new ones.
+        if written > HEADER {
+            sealed.splice(before..before, beside[..written - HEADER].iter().copied());
         }
+        Ok(())
     }
 
     /// What is to be written now.
@@ -228,7 +229,7 @@ mod tests {
     }
 
     fn shaken(provider: CryptoProvider) -> (Session, Session) {
-        let credential = for_test(provider);
+        let [credential] = for_test([provider]);
         let mut client = Session::client(credential.client()).unwrap();
         let mut server = Session::server(credential.server()).unwrap();
         let (mut to_client, mut to_server, mut plain) = (Vec::new(), Vec::new(), Vec::new());
@@ -245,17 +246,18 @@ mod tests {
 
     fn carry(from: &mut Session, to: &mut Session, number: u64) {
         let mut sealed = Vec::new();
-        let mut filled = 0;
         for part in number.to_be_bytes().chunks(4) {
-            filled = from.seal(part, &mut sealed, filled).unwrap();
+            from.seal(part, &mut sealed).unwrap();
         }
-        let (mut used, mut opened) = (0, Vec::new());
-        while used < filled {
-            let (discarded, over) =
-                to.open(&mut sealed[used..filled], &mut |bytes| opened.extend_from_slice(bytes)).unwrap();
-            assert!(discarded > 0 && !over);
-            used += discarded;
+        let (mut rest, mut opened) = (&mut sealed[..], Vec::new());
+        while let Some(len) = first_record(rest) {
+            let record;
+            (record, rest) = rest.split_at_mut(len);
+            let Opened { used, data, over } = to.open(record).unwrap();
+            assert!(used == len && !over);
+            opened.extend_from_slice(data);
         }
+        assert!(rest.is_empty());
         assert_eq!(opened, number.to_be_bytes());
     }
 
