@@ -14,6 +14,8 @@ use std::fmt;
 use bytes::Bytes;
 use ndarray::{ArrayD, ArrayViewD, ArrayViewMutD, Dimension, IxDyn};
 
+use crate::context::Context;
+use crate::link::SHARED_FRAME;
 pub use any::{AnyArray, ElementsError};
 pub use element::{Dtype, Element};
 pub use shape::{MAX_AXES, Order, ShapeError};
@@ -133,6 +135,30 @@ impl<T: Element> Array<T> {
     /// ndarray and nobody shares them.
     pub fn into_vec(self) -> Vec<T> {
         self.storage.into_vec()
+    }
+
+    /// Moves the elements, by one copy, to memory that other processes of this user on this host can be shown. Sent to one
+    /// of them the array is not copied from then on, however often and however large it is; it lies in the same memory for
+    /// both. To everybody else it goes as any array does, and so does it where no memory can be shared
+    /// ([`ContextBuilder::share_memory`](crate::ContextBuilder::share_memory)) or it has less than 256 KiB.
+    ///
+    /// It may be changed where it lies ([`Array::as_slice_mut`]) when its receiver has dropped it. Before that, changing it
+    /// moves it to memory of its own, by a copy.
+    ///
+    /// # Example
+    /// ```
+    /// use mosaic_comms::{Array, Context};
+    /// let context = Context::builder().build()?;
+    /// let mut field = Array::from(vec![0.0_f64; 1 << 20]).lendable(&context);
+    /// field.as_slice_mut().ok_or("somebody else has it")?[7] = 1.0;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn lendable(self, context: &Context) -> Array<T> {
+        match size_of_val(self.as_slice()) < SHARED_FRAME {
+            true => self,
+            false => Array { storage: self.storage.lendable(context), ..self },
+        }
     }
 
     /// Returns the elements as the bytes that travel, shared and not copied.

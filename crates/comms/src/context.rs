@@ -15,8 +15,8 @@ use tokio::runtime::{Builder, Handle, Runtime as Executor};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-pub(crate) use self::sharing::Share;
 pub use self::sharing::SharedMemory;
+pub(crate) use self::sharing::{Lendable, OwnMemory, Share};
 use self::sharing::{Sharing, default_share};
 use crate::descriptors::{self, Mark};
 use crate::link::Link;

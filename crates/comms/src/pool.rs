@@ -11,6 +11,7 @@ use bytes::Bytes;
 use memmap2::MmapMut;
 use parking_lot::Mutex;
 
+use crate::context::OwnMemory;
 use crate::link::Borrowed;
 
 /// The alignment of every [`Buffer`] in bytes: a cache line, and as much as any vector instruction asks for.
@@ -94,6 +95,22 @@ pub struct Buffer {
     home: Option<Pool>,
 }
 
+impl From<OwnMemory> for Buffer {
+    fn from(own: OwnMemory) -> Buffer {
+        let len = own.bytes().len();
+        Buffer { memory: Memory::Own(own), len, home: None }
+    }
+}
+
+impl Buffer {
+    /// Nobody changes it now: it may be lent to another process, until somebody does.
+    pub(crate) fn settle(&self) {
+        if let Memory::Own(own) = &self.memory {
+            own.settle();
+        }
+    }
+}
+
 impl From<Borrowed> for Buffer {
     fn from(borrowed: Borrowed) -> Buffer {
         let len = borrowed.bytes().len();
@@ -109,6 +126,7 @@ impl AsRef<[u8]> for Buffer {
 
 impl AsMut<[u8]> for Buffer {
     fn as_mut(&mut self) -> &mut [u8] {
+        self.memory.keep_to_oneself();
         &mut self.memory.aligned_mut()[..self.len]
     }
 }
@@ -172,6 +190,8 @@ enum Memory {
     Mapped(MmapMut),
     /// Memory of the sender's, another process: it goes back to it on drop.
     Borrowed(Borrowed),
+    /// Memory of ours that other processes may see.
+    Own(OwnMemory),
 }
 
 impl Default for Memory {
@@ -200,6 +220,7 @@ impl Memory {
             Memory::Allocated { bytes, .. } => bytes.len().saturating_sub(ALIGNMENT - 1),
             Memory::Mapped(mapped) => mapped.len(),
             Memory::Borrowed(borrowed) => borrowed.bytes().len(),
+            Memory::Own(own) => own.bytes().len(),
         }
     }
 
@@ -208,14 +229,31 @@ impl Memory {
             Memory::Allocated { bytes, start } => &bytes[*start..],
             Memory::Mapped(mapped) => mapped,
             Memory::Borrowed(borrowed) => borrowed.bytes(),
+            Memory::Own(own) => own.bytes(),
+        }
+    }
+
+    /// Moves to memory that is ours alone what lies in memory that others see now.
+    fn keep_to_oneself(&mut self) {
+        let is_ours = match self {
+            Memory::Allocated { .. } | Memory::Mapped(_) => true,
+            Memory::Borrowed(borrowed) => borrowed.is_changeable(),
+            Memory::Own(own) => own.bytes_mut().is_some(),
+        };
+        if !is_ours {
+            let mut copy = Memory::new(self.size());
+            copy.aligned_mut()[..self.size()].copy_from_slice(self.aligned());
+            *self = copy;
         }
     }
 
     fn aligned_mut(&mut self) -> &mut [u8] {
+        const OURS: &str = "it was moved to memory of its own, or is in such";
         match self {
             Memory::Allocated { bytes, start } => &mut bytes[*start..],
             Memory::Mapped(mapped) => mapped,
-            Memory::Borrowed(borrowed) => borrowed.bytes_mut(),
+            Memory::Borrowed(borrowed) => borrowed.bytes_mut().expect(OURS),
+            Memory::Own(own) => own.bytes_mut().expect(OURS),
         }
     }
 }

@@ -194,6 +194,88 @@ async fn a_received_array_may_be_changed_and_the_sent_one_stays() {
     net.stop().await;
 }
 
+/// The number of the file that memory of this kind is of.
+fn file(place: &str) -> &str {
+    place.split_whitespace().nth(4).unwrap()
+}
+
+/// Changes an array once nobody of this process shares it: who has written it may still be about to let go of it.
+async fn changed(array: &mut Array<f64>, change: impl Fn(&mut [f64])) {
+    let alone = async {
+        while array.as_slice_mut().is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, alone).await.unwrap();
+    change(array.as_slice_mut().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lendable_array_is_received_where_it_lies_and_changed_between_calls() {
+    let net = Net::new([context(), context()]).await;
+    let mut sent = array(0, MIB).lendable(&net.contexts[0]);
+    assert_eq!(sent, array(0, MIB));
+    let mut in_place = 0;
+    for round in 0..20 {
+        changed(&mut sent, |elements| elements[round] = 0.5).await;
+        // It has moved if the worker still had it.
+        if !place_of(&sent).contains("/memfd:mosaic") {
+            sent = sent.lendable(&net.contexts[0]);
+        }
+        assert_eq!(net.call::<f64>("sum", &sent).await, sum(&sent));
+        let there: String = net.call("place", &sent).await;
+        in_place += usize::from(file(&there) == file(&place_of(&sent)));
+    }
+    assert!(in_place >= 5, "{in_place} of 20");
+    drop(sent);
+    net.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lendable_array_that_its_receiver_keeps_moves_when_it_is_changed() {
+    let net = Net::new([context(), context()]).await;
+    let mut sent = array(0, MIB).lendable(&net.contexts[0]);
+    let (here, mut sums) = (sent.as_slice().as_ptr(), Vec::new());
+    for round in 0..5 {
+        changed(&mut sent, |elements| elements[round] = 0.5).await;
+        sums.push(sum(&sent));
+        net.call::<()>("keep", &sent).await;
+    }
+    assert_ne!(sent.as_slice().as_ptr(), here);
+    let kept: Vec<f64> = net.head.send_recv("worker", "kept", ()).await.unwrap();
+    assert_eq!(kept, sums);
+    drop(sent);
+    net.head.send_recv::<()>("worker", "let_go", ()).await.unwrap();
+    net.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_receiver_changes_of_a_lendable_array_the_sender_does_not_see() {
+    let net = Net::new([context(), context()]).await;
+    let sent = array(0, MIB).lendable(&net.contexts[0]);
+    let before = sum(&sent);
+    for _ in 0..10 {
+        assert_eq!(net.call::<f64>("change", &sent).await, before + MIB as f64);
+        assert_eq!(sum(&sent), before);
+    }
+    drop(sent);
+    net.stop().await;
+}
+
+#[test]
+fn an_array_is_lendable_as_far_as_there_is_memory() {
+    let context = sharing(1 << 20);
+    let [first, second] = [0, 1].map(|number| array(number, MIB).lendable(&context));
+    assert_eq!(context.shared_memory().lent, 1 << 20);
+    assert!(place_of(&first).contains("/memfd:mosaic") && !place_of(&second).contains("/memfd:mosaic"));
+    assert_eq!((&first, &second), (&array(0, MIB), &array(1, MIB)));
+    drop(first);
+    assert_eq!(array(2, 100).lendable(&context), array(2, 100));
+    assert_eq!(context.shared_memory().lent, 0, "few elements stay where they are");
+    let truths = Array::from(vec![true; 1 << 20]).lendable(&context);
+    assert_eq!((truths.as_slice()[7], context.shared_memory().lent), (true, 0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn arrays_that_are_kept_stay_as_they_came_however_many() {
     let net = Net::new([context(), context()]).await;

@@ -3,6 +3,8 @@
 //! ```text
 //!         write         lend           borrow             Loan::drop
 //!  FREE ---------> FREE -----> LENT ----------> HELD -----------------> FREE
+//!  FREE ----------> CHANGING --------> FREE                     in a workspace, which is written to where it lies
+//!       bytes_mut             settle
 //! ```
 
 use std::fmt;
@@ -15,7 +17,7 @@ use memmap2::{Advice, MmapOptions, MmapRaw};
 use rustix::fs::SealFlags;
 
 use crate::HEADER;
-use crate::header::{FREE, HELD, LENT, Word};
+use crate::header::{CHANGE, CHANGING, FREE, HELD, LENT, Word};
 
 /// What must be sealed: a mapping never reaches beyond the end of the file, where to read would end the process.
 pub(crate) const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
@@ -104,7 +106,8 @@ impl Mapping {
         }
         let lease = self.word(Word::Lease);
         lease.compare_exchange(LENT, HELD, Ordering::AcqRel, Ordering::Acquire).ok()?;
-        Some(Loan { mapping: self.clone(), offset, len })
+        let changeable = self.word(Word::Access).load(Ordering::Acquire) == CHANGE;
+        Some(Loan { mapping: self.clone(), offset, len, changeable })
     }
 }
 
@@ -146,18 +149,19 @@ unsafe fn copy_past_caches(bytes: &[u8], to: *mut u8) {
     unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
 }
 
-/// A content that is ours alone until this is dropped.
+/// A content that is ours until this is dropped, ours alone or to be read together with its host.
 pub struct Loan {
     mapping: Arc<Mapping>,
     offset: usize,
     len: usize,
+    changeable: bool,
 }
 
 impl AsRef<[u8]> for Loan {
     fn as_ref(&self) -> &[u8] {
         // SAFETY: the part is within the mapping (`borrow`), which the file can't end before (`SEALS`); its bytes are
         // initialized, as all of a file are. The lease is held until the loan is dropped, and was given to one loan only: the
-        // host does not write meanwhile, and who changes the content here borrows the loan exclusively.
+        // host does not write meanwhile, at most it reads, and who changes the content here borrows the loan exclusively.
         #[allow(unsafe_code)]
         unsafe {
             std::slice::from_raw_parts(self.mapping.0.as_ptr().add(self.offset), self.len)
@@ -165,13 +169,83 @@ impl AsRef<[u8]> for Loan {
     }
 }
 
-impl AsMut<[u8]> for Loan {
-    fn as_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as for `as_ref`; the loan is borrowed exclusively as long as the reference lives.
+impl Loan {
+    /// Whether the content may be changed: it is nobody else's.
+    pub fn is_changeable(&self) -> bool {
+        self.changeable
+    }
+
+    /// The content, to change, unless its host has it too.
+    pub fn bytes_mut(&mut self) -> Option<&mut [u8]> {
+        if !self.changeable {
+            return None;
+        }
+        // SAFETY: as for `as_ref`; the loan is borrowed exclusively as long as the reference lives, and its host has given
+        // the content away: a host that keeps it says so before its descriptor can be sent (`Workspace::new`).
         #[allow(unsafe_code)]
         unsafe {
-            std::slice::from_raw_parts_mut(self.mapping.0.as_mut_ptr().add(self.offset), self.len)
+            Some(std::slice::from_raw_parts_mut(self.mapping.0.as_mut_ptr().add(self.offset), self.len))
         }
+    }
+}
+
+/// The content of a region that its host computes in. There is one for a mapping, and nothing else writes to it: neither
+/// [`Mapping::write`], which needs the mapping alone, nor a guest, who may only read.
+#[derive(Debug)]
+pub(crate) struct OwnContent {
+    mapping: Arc<Mapping>,
+    len: usize,
+}
+
+impl OwnContent {
+    /// Takes a mapping of at least a header and `len` bytes that was made just now, and is in nobody else's hands.
+    pub(crate) fn new(mapping: Mapping, len: usize) -> OwnContent {
+        assert!(mapping.has(HEADER, len), "{len} bytes do not fit into a mapping of {}", mapping.len());
+        mapping.word(Word::Access).store(crate::header::READ, Ordering::Release);
+        OwnContent { mapping: Arc::new(mapping), len }
+    }
+
+    pub(crate) fn mapping(&self) -> &Arc<Mapping> {
+        &self.mapping
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: the part is within the mapping (`new`), which the file can't end before, and initialized. Guests only read
+        // it (`READ`), and we change it by `bytes_mut` only, which borrows this exclusively.
+        #[allow(unsafe_code)]
+        unsafe {
+            std::slice::from_raw_parts(self.mapping.0.as_ptr().add(HEADER), self.len)
+        }
+    }
+
+    /// The content, to change, if it is not lent. It can't be until [`OwnContent::settle`].
+    pub(crate) fn bytes_mut(&mut self) -> Option<&mut [u8]> {
+        let lease = self.mapping.word(Word::Lease);
+        let taken = lease.compare_exchange(FREE, CHANGING, Ordering::AcqRel, Ordering::Acquire);
+        if taken.is_err_and(|standing| standing != CHANGING) {
+            return None;
+        }
+        // SAFETY: as for `bytes`; this is borrowed exclusively as long as the reference lives, and as long as the lease is
+        // `CHANGING` nothing is lent. Only `settle` ends that, which needs this unchanged.
+        #[allow(unsafe_code)]
+        unsafe {
+            Some(std::slice::from_raw_parts_mut(self.mapping.0.as_mut_ptr().add(HEADER), self.len))
+        }
+    }
+
+    /// Nobody changes it now: it may be lent.
+    pub(crate) fn settle(&self) {
+        let lease = self.mapping.word(Word::Lease);
+        // If it was not being changed, there is nothing to settle.
+        let _ = lease.compare_exchange(CHANGING, FREE, Ordering::AcqRel, Ordering::Acquire);
+    }
+}
+
+impl Mapping {
+    /// Lends the content that its host keeps, to be read; false if it is lent already or being changed.
+    pub(crate) fn lend_kept(&self) -> bool {
+        let lease = self.word(Word::Lease);
+        lease.compare_exchange(FREE, LENT, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }
 

@@ -37,11 +37,7 @@ impl Region {
     /// # Errors
     /// What the system says if it gives no descriptor or no addresses.
     pub fn new(number: u64, capacity: usize) -> io::Result<(Region, OwnedFd)> {
-        let file = memfd_create("mosaic", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-        let size = HEADER.checked_add(capacity).ok_or(io::ErrorKind::OutOfMemory)?;
-        ftruncate(&file, size as u64)?;
-        rustix::fs::fcntl_add_seals(&file, SEALS)?;
-        let mapping = Mapping::new(&file)?;
+        let (mapping, file) = make(capacity)?;
         mapping.populate(0, HEADER)?;
         mapping.number(HeaderNumber::Region).store(number, Ordering::Relaxed);
         mapping.number(HeaderNumber::Magic).store(MAGIC, Ordering::Release);
@@ -60,11 +56,7 @@ impl Region {
 
     /// What has become of the descriptor.
     pub fn standing(&self) -> Standing {
-        match self.mapping.word(Word::Standing).load(Ordering::Acquire) {
-            OFFERED => Standing::Offered,
-            ACCEPTED => Standing::Accepted,
-            _ => Standing::Refused,
-        }
+        standing(&self.mapping)
     }
 
     /// Whether the content is ours: never lent, or given back.
@@ -89,6 +81,23 @@ impl Region {
     /// Lends what was filled in. The guest may take it from now on, and then it is the guest's until its loan is dropped.
     pub fn lend(&mut self) {
         self.mapping.lend();
+    }
+}
+
+/// Memory for a header and a content, and its descriptor.
+pub(crate) fn make(capacity: usize) -> io::Result<(Mapping, OwnedFd)> {
+    let file = memfd_create("mosaic", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    let size = HEADER.checked_add(capacity).ok_or(io::ErrorKind::OutOfMemory)?;
+    ftruncate(&file, size as u64)?;
+    rustix::fs::fcntl_add_seals(&file, SEALS)?;
+    Ok((Mapping::new(&file)?, file))
+}
+
+pub(crate) fn standing(mapping: &Mapping) -> Standing {
+    match mapping.word(Word::Standing).load(Ordering::Acquire) {
+        OFFERED => Standing::Offered,
+        ACCEPTED => Standing::Accepted,
+        _ => Standing::Refused,
     }
 }
 

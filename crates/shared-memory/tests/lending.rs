@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 
-use mosaic_shared_memory::{Guest, HEADER, Region, Standing};
+use mosaic_shared_memory::{Guest, HEADER, Region, Standing, Workspace};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 
 fn joined(capacity: usize) -> (Region, Guest) {
@@ -26,7 +26,7 @@ fn a_content_is_the_guests_until_its_loan_is_dropped() {
     assert!(guest.borrow(HEADER, 100_000).is_none(), "it is taken once");
     let refused = region.fill(0, &[3]).expect_err("it is lent");
     assert_eq!((refused.kind(), region.is_free()), (ErrorKind::WouldBlock, false));
-    loan.as_mut()[0] = 9;
+    loan.bytes_mut().expect("it is nobody else's")[0] = 9;
     assert_eq!(loan.as_ref()[0], 9, "it may be changed");
     drop(loan);
     assert!(region.is_free());
@@ -47,6 +47,32 @@ fn large_contents_arrive_whole_in_whatever_pieces_they_are_filled_in() {
         assert!(guest.borrow(HEADER, content.len()).expect("it is lent").as_ref() == content, "{piece}");
         region.fill(0, &vec![0; 9 << 20]).expect("it is given back");
     }
+}
+
+#[test]
+fn what_a_host_keeps_is_changed_by_it_alone_and_not_while_it_is_lent() {
+    let (mut workspace, lease, descriptor) = Workspace::new(1000).expect("there is memory");
+    assert!(Guest::open(&descriptor).is_err(), "it has no number yet");
+    lease.number(3);
+    let guest = Guest::open(&descriptor).expect("it is a region");
+    workspace.bytes_mut().expect("it is not lent").fill(7);
+    assert!(!lease.lend(), "it may be being changed");
+    workspace.settle();
+    assert!(lease.lend());
+    assert!(!lease.lend(), "it is lent once at a time");
+    assert!(workspace.bytes_mut().is_none());
+    let mut loan = guest.borrow(HEADER, 1000).expect("it is lent");
+    assert!(loan.bytes_mut().is_none() && !loan.is_changeable());
+    assert_eq!((loan.as_ref(), workspace.as_ref()), (&[7; 1000][..], &[7; 1000][..]));
+    assert!(workspace.bytes_mut().is_none());
+    drop(loan);
+    workspace.bytes_mut().expect("it is given back").fill(8);
+    workspace.settle();
+    assert!(lease.lend() && !lease.is_over());
+    let loan = guest.borrow(HEADER, 1000).expect("it is lent");
+    drop(workspace);
+    assert!(lease.is_over() && guest.is_retired());
+    assert_eq!(loan.as_ref(), [8; 1000]);
 }
 
 #[test]

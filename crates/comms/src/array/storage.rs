@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::element::{Element, InvalidElement};
-use crate::pool::Received;
+use crate::context::Context;
+use crate::pool::{Buffer, Received};
 
 /// The elements, shared.
 pub(super) enum Storage<T: Element> {
@@ -59,6 +60,20 @@ impl<T: Element> Storage<T> {
         }
     }
 
+    /// Moves the elements to memory that other processes can see, if there is some and they can be used there.
+    pub(super) fn lendable(self, context: &Context) -> Storage<T> {
+        let bytes = T::bytes(self.elements());
+        let Some(mut own) = context.workspace(bytes.len()) else { return self };
+        if let Some(to) = own.bytes_mut() {
+            to.copy_from_slice(bytes);
+        }
+        let buffer = Buffer::from(own);
+        match T::view(buffer.as_ref()).is_some() {
+            true => Storage::Received(Arc::new(Received::Pooled(buffer))),
+            false => self,
+        }
+    }
+
     pub(super) fn into_vec(self) -> Vec<T> {
         match self {
             Storage::Owned(values) => Arc::try_unwrap(values).unwrap_or_else(|shared| shared.to_vec()),
@@ -87,7 +102,10 @@ impl<T: Element> AsRef<[u8]> for Sent<T> {
 pub(crate) fn share(buffer: &Arc<Received>) -> Bytes {
     match &**buffer {
         Received::Shared(bytes) => bytes.clone(),
-        Received::Pooled(_) => Bytes::from_owner(Forwarded(buffer.clone())),
+        Received::Pooled(pooled) => {
+            pooled.settle();
+            Bytes::from_owner(Forwarded(buffer.clone()))
+        }
     }
 }
 

@@ -1,7 +1,13 @@
 //! What a context shares with other processes of this host: how many bytes at most, and how many now.
 
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use mosaic_shared_memory::{Lease, Workspace};
+use parking_lot::Mutex;
+use tracing::debug;
 
 use super::{Context, memory_of_the_machine};
 
@@ -17,7 +23,8 @@ pub struct SharedMemory {
     pub lent: usize,
     /// Of regions of peers, that we see: those of live connections, and those in which an array lies that is still used.
     pub borrowed: usize,
-    /// Copied into our regions since the context was made. It is the one copy that is made of what goes this way.
+    /// Copied into our regions since the context was made: the one copy that is made of what goes this way and does not lie
+    /// there from the beginning.
     pub copied: u64,
 }
 
@@ -28,7 +35,11 @@ pub(super) struct Sharing {
     lent: Arc<AtomicUsize>,
     borrowed: Arc<AtomicUsize>,
     copied: AtomicU64,
+    workspaces: Workspaces,
 }
+
+/// The workspaces there are, by their addresses.
+type Workspaces = Arc<Mutex<BTreeMap<usize, Arc<Lendable>>>>;
 
 /// Bytes of a limit that are taken until this is dropped.
 #[derive(Debug)]
@@ -45,7 +56,13 @@ impl Drop for Share {
 
 impl Sharing {
     pub(super) fn new(limit: usize) -> Sharing {
-        Sharing { limit, lent: Arc::default(), borrowed: Arc::default(), copied: AtomicU64::new(0) }
+        Sharing {
+            limit,
+            lent: Arc::default(),
+            borrowed: Arc::default(),
+            copied: AtomicU64::new(0),
+            workspaces: Arc::default(),
+        }
     }
 
     fn take(&self, of: &Arc<AtomicUsize>, bytes: usize) -> Option<Share> {
@@ -86,8 +103,68 @@ impl Context {
         self.0.sharing.take(&self.0.sharing.borrowed, bytes)
     }
 
+    /// Memory to compute in, from which peers can be shown what lies there; `None` if there is no more.
+    pub(crate) fn workspace(&self, len: usize) -> Option<OwnMemory> {
+        let share = self.lend_memory(len)?;
+        let made = Workspace::new(len).inspect_err(|error| debug!(%error, "no memory that can be shared"));
+        let (workspace, lease, descriptor) = made.ok()?;
+        let (address, registry) = (workspace.as_ref().as_ptr().addr(), self.0.sharing.workspaces.clone());
+        let lendable = Lendable { lease, descriptor: Mutex::new(Some(descriptor)) };
+        registry.lock().insert(address, Arc::new(lendable));
+        Some(OwnMemory { workspace, registry, _share: share })
+    }
+
+    /// What lends the workspace in which these bytes lie from its beginning on.
+    pub(crate) fn lendable(&self, bytes: &[u8]) -> Option<Arc<Lendable>> {
+        self.0.sharing.workspaces.lock().get(&bytes.as_ptr().addr()).cloned()
+    }
+
     pub(crate) fn note_copied(&self, bytes: usize) {
         self.0.sharing.copied.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+/// A workspace, as long as somebody has it.
+#[derive(Debug)]
+pub(crate) struct OwnMemory {
+    workspace: Workspace,
+    registry: Workspaces,
+    _share: Share,
+}
+
+impl OwnMemory {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.workspace.as_ref()
+    }
+
+    /// The bytes, to change, unless a peer has them.
+    pub(crate) fn bytes_mut(&mut self) -> Option<&mut [u8]> {
+        self.workspace.bytes_mut()
+    }
+
+    /// They may be lent, until they are changed again.
+    pub(crate) fn settle(&self) {
+        self.workspace.settle();
+    }
+}
+
+impl Drop for OwnMemory {
+    fn drop(&mut self) {
+        self.registry.lock().remove(&self.workspace.as_ref().as_ptr().addr());
+    }
+}
+
+/// What lends a workspace, and what it is shown by, once.
+#[derive(Debug)]
+pub(crate) struct Lendable {
+    pub(crate) lease: Lease,
+    descriptor: Mutex<Option<OwnedFd>>,
+}
+
+impl Lendable {
+    /// The descriptor, for the first who wants to show it.
+    pub(crate) fn take_descriptor(&self) -> Option<OwnedFd> {
+        self.descriptor.lock().take()
     }
 }
 

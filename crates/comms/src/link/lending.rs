@@ -21,11 +21,11 @@ use mosaic_proto::wire::Location;
 use mosaic_shared_memory::{Guest, HEADER, Loan, Region, Standing};
 use tracing::debug;
 
-use crate::context::{Context, Share};
+use crate::context::{Context, Lendable, Share};
 use crate::pool::class;
 
 /// Payloads of at least this many bytes go by shared memory. Smaller ones gain less than the difference is worth.
-pub(super) const SHARED_FRAME: usize = 256 * 1024;
+pub(crate) const SHARED_FRAME: usize = 256 * 1024;
 
 /// Regions of one connection at most: as many contents may be with the receiver at a time.
 const REGIONS: usize = 64;
@@ -49,6 +49,8 @@ pub(super) enum Placed {
 pub(super) struct Lender {
     context: Context,
     regions: Vec<Lent>,
+    /// Memory that payloads lie in from the beginning, shown to the receiver.
+    shown: Vec<(u64, Arc<Lendable>)>,
     regions_made: u64,
     /// The descriptor that goes with what is written next.
     introduction: Option<OwnedFd>,
@@ -75,6 +77,7 @@ impl Lender {
         Lender {
             context: context.clone(),
             regions: Vec::new(),
+            shown: Vec::new(),
             regions_made: 0,
             introduction: None,
             filling: None,
@@ -85,6 +88,11 @@ impl Lender {
     /// Copies about `most` bytes of a payload, whole pages of the region, to where the receiver sees them. The same one must
     /// come again until it is placed.
     pub(super) fn place(&mut self, payload: &Bytes, most: usize) -> Placed {
+        if self.filling.is_none()
+            && let Some(location) = self.lend_in_place(payload)
+        {
+            return Placed::At(location);
+        }
         let begun = self.filling.take().or_else(|| Some((self.fitting(payload.len())?, 0)));
         let Some((index, from)) = begun else {
             self.introduce(payload.len());
@@ -107,6 +115,42 @@ impl Lender {
         Placed::At(Location { region: region.number(), offset: HEADER as u64, len: payload.len() as u64 })
     }
 
+    /// Lends a payload that lies in memory which the receiver sees, or shows it that memory for the next time: the first
+    /// connection that carries it does.
+    fn lend_in_place(&mut self, payload: &Bytes) -> Option<Location> {
+        self.shown.retain(|(_, lendable)| !lendable.lease.is_over());
+        let lendable = self.context.lendable(payload)?;
+        let location = |region| Location { region, offset: HEADER as u64, len: payload.len() as u64 };
+        if let Some((region, _)) = self.shown.iter().find(|(_, shown)| Arc::ptr_eq(shown, &lendable)) {
+            let lent = lendable.lease.standing() == Standing::Accepted && lendable.lease.lend();
+            return lent.then(|| location(*region));
+        }
+        if !self.waits() && self.count() < REGIONS {
+            self.introduction = lendable.take_descriptor();
+        }
+        if self.introduction.is_some() {
+            lendable.lease.number(self.regions_made);
+            self.shown.push((self.regions_made, lendable));
+            self.regions_made += 1;
+        }
+        None
+    }
+
+    /// Regions that the receiver may have mapped.
+    fn count(&self) -> usize {
+        self.regions.len() + self.shown.len()
+    }
+
+    fn standings(&self) -> impl Iterator<Item = Standing> {
+        let shown = self.shown.iter().map(|(_, lendable)| lendable.lease.standing());
+        self.regions.iter().map(|lent| lent.region.standing()).chain(shown)
+    }
+
+    /// Whether the receiver has yet to map what was shown to it last.
+    fn waits(&self) -> bool {
+        self.introduction.is_some() || self.standings().any(|standing| standing == Standing::Offered)
+    }
+
     /// The descriptor that is to go with what is written next.
     pub(super) fn introduction(&self) -> Option<BorrowedFd<'_>> {
         self.introduction.as_ref().map(OwnedFd::as_fd)
@@ -120,8 +164,7 @@ impl Lender {
     /// Whether the receiver has never heard of what was shown to it, as far as is known: something in between may pass on
     /// bytes alone.
     pub(super) fn is_unheard(&self) -> bool {
-        let mut standings = self.regions.iter().map(|lent| lent.region.standing());
-        !self.regions.is_empty() && standings.all(|standing| standing == Standing::Offered)
+        self.count() > 0 && self.standings().all(|standing| standing == Standing::Offered)
     }
 
     /// The smallest region that is free, and neither too small nor far too large.
@@ -137,8 +180,7 @@ impl Lender {
         let (size, before) = (class(len), self.regions.len());
         self.regions.retain(|lent| lent.region.standing() != Standing::Refused);
         self.enough |= self.regions.len() < before;
-        let waits = self.regions.iter().any(|lent| lent.region.standing() == Standing::Offered);
-        if self.enough || waits || size > self.context.may_share() {
+        if self.enough || self.waits() || size > self.context.may_share() {
             return;
         }
         let Some(share) = self.make_room(size) else { return };
@@ -163,7 +205,7 @@ impl Lender {
             return None;
         }
         loop {
-            if self.regions.len() < REGIONS
+            if self.count() < REGIONS
                 && let Some(share) = self.context.lend_memory(size)
             {
                 return Some(share);
@@ -211,7 +253,7 @@ impl Borrower {
     }
 }
 
-/// A content that lies in memory of the peer's, and is ours until this is dropped.
+/// A content that lies in memory of the peer's, and is for us to use until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Borrowed {
     loan: Loan,
@@ -224,7 +266,12 @@ impl Borrowed {
         self.loan.as_ref()
     }
 
-    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
-        self.loan.as_mut()
+    /// Whether it is ours alone: the sender keeps what it has not copied.
+    pub(crate) fn is_changeable(&self) -> bool {
+        self.loan.is_changeable()
+    }
+
+    pub(crate) fn bytes_mut(&mut self) -> Option<&mut [u8]> {
+        self.loan.bytes_mut()
     }
 }

@@ -39,8 +39,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-pub(crate) use self::lending::{Borrowed, Borrower};
-use self::lending::{Lender, SHARED_FRAME};
+use self::lending::Lender;
+pub(crate) use self::lending::{Borrowed, Borrower, SHARED_FRAME};
 pub(crate) use self::operate::Write;
 use self::process::Watch;
 use self::pump::Pump;
