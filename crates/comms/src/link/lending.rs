@@ -115,6 +115,11 @@ impl Lender {
         Placed::At(Location { region: region.number(), offset: HEADER as u64, len: payload.len() as u64 })
     }
 
+    /// Whether a payload lies where the receiver may see it already.
+    pub(super) fn is_there(&self, payload: &Bytes) -> bool {
+        self.context.lendable(payload).is_some()
+    }
+
     /// Lends a payload that lies in memory which the receiver sees, or shows it that memory for the next time: the first
     /// connection that carries it does.
     fn lend_in_place(&mut self, payload: &Bytes) -> Option<Location> {

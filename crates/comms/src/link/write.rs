@@ -197,7 +197,7 @@ fn write(stream: &dyn Stream, writer: &mut Writer) -> (usize, WriteEnd) {
         if effort >= WRITE_AT_ONCE {
             return (written, WriteEnd::More);
         }
-        if writer.transmit.offer().is_some() {
+        if writer.is_to_place() {
             effort += writer.place(WRITE_AT_ONCE - effort);
             continue;
         }
@@ -215,10 +215,18 @@ fn write(stream: &dyn Stream, writer: &mut Writer) -> (usize, WriteEnd) {
 }
 
 impl Writer {
+    /// Whether the payload that is offered comes next: nothing is ahead of it, or so little that it goes with the location,
+    /// if that is known soon.
+    fn is_to_place(&self) -> bool {
+        let Some((ahead, payload)) = self.transmit.offer() else { return false };
+        let is_there = || self.lender.as_ref().is_some_and(|lender| lender.is_there(payload));
+        ahead == 0 || payload.len() <= PIECES * WRITE_AT_ONCE || is_there()
+    }
+
     /// Copies up to `most` bytes of the payload that is offered to where the peer sees them, and answers the offer once that
     /// is done or can't be. Returns how many were copied, as far as that matters.
     fn place(&mut self, most: usize) -> usize {
-        let Some(payload) = self.transmit.offer() else { return 0 };
+        let Some((_, payload)) = self.transmit.offer() else { return 0 };
         let placed = self.lender.as_mut().map_or(Placed::Nowhere, |lender| lender.place(payload, most));
         let answer = match placed {
             Placed::Partly(copied) => return copied,

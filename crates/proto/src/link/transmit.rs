@@ -2,7 +2,8 @@
 //! largest offered to the driver, which may know how the peer can see them without that they are written.
 //!
 //! ```text
-//! chunks:  [ bytes | offer: header and payload | bytes ]     the driver answers the offer when it is in front:
+//! chunks:  [ bytes | offer: header and payload | bytes ]     the driver answers the first offer, before it writes what is
+//!                                                            ahead of it or after that:
 //!          [ location, stands for both | bytes ]             by where the payload is,
 //!          [ header | payload | bytes ]                      or that it is to be written after all
 //! ```
@@ -14,6 +15,9 @@ use std::io::IoSlice;
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::wire::{FrameHeader, Location};
+
+/// Bytes ahead of an offer at most, for it to be made: the beginning of its message. What is more goes first.
+const AHEAD: usize = 4096;
 
 /// Bytes on their way to one connection. Whoever holds it is the connection's writer; what is left after a short
 /// write stays here.
@@ -86,29 +90,40 @@ impl Transmit {
         }
     }
 
-    /// The payload that comes next, if it is one that the peer might see without that it is written. Nothing can be
-    /// written until this is answered.
-    pub fn offer(&self) -> Option<&Bytes> {
-        match self.chunks.front()? {
-            Chunk::Offer { payload, .. } => Some(payload),
-            Chunk::Bytes(_) | Chunk::Location { .. } => None,
+    /// The first payload that the peer might see without that it is written, and how many bytes are ahead of it. No more
+    /// than those can be written until this is answered. Where much is ahead, there is none yet.
+    pub fn offer(&self) -> Option<(usize, &Bytes)> {
+        self.offered?;
+        let mut ahead = 0;
+        for chunk in &self.chunks {
+            match chunk {
+                Chunk::Offer { payload, .. } => return Some((ahead, payload)),
+                Chunk::Bytes(bytes) | Chunk::Location { bytes, .. } => ahead += bytes.len(),
+            }
+            if ahead > AHEAD {
+                break;
+            }
         }
+        None
     }
 
-    /// Says where the offered payload is, or that it is to be written.
+    /// Says where the first offered payload is, or that it is to be written.
     ///
     /// # Panics
     /// If nothing is offered.
     pub fn answer(&mut self, location: Option<Location>) {
-        let offer = self.chunks.pop_front();
-        let Some(Chunk::Offer { header, payload }) = offer else { panic!("nothing is offered") };
+        let at = self.chunks.iter().position(|chunk| matches!(chunk, Chunk::Offer { .. }));
+        let Some((at, Some(Chunk::Offer { header, payload }))) = at.map(|at| (at, self.chunks.remove(at)))
+        else {
+            panic!("nothing is offered")
+        };
         let Some(location) = location else {
-            self.chunks.push_front(Chunk::Bytes(payload));
-            return self.chunks.push_front(Chunk::Bytes(header));
+            self.chunks.insert(at, Chunk::Bytes(payload));
+            return self.chunks.insert(at, Chunk::Bytes(header));
         };
         let stands_for = header.len() + payload.len();
         let bytes = location_frame(&header, location);
-        self.chunks.push_front(Chunk::Location { bytes, stands_for });
+        self.chunks.insert(at, Chunk::Location { bytes, stands_for });
     }
 
     /// Fills `slices` with what comes next, `most` bytes altogether, and returns how many slices were filled.
@@ -219,13 +234,31 @@ mod tests {
     fn nothing_behind_an_offer_is_written_before_it_is_answered() {
         let mut transmit = Transmit::offering(LEAST);
         let len = message(&mut transmit, LEAST);
-        assert_eq!(transmit.offer(), None, "it is not in front");
+        assert_eq!(transmit.offer(), Some((6, &Bytes::from(vec![7; LEAST]))));
         assert_eq!(written(&mut transmit, 100), (b"before".to_vec(), 6));
-        assert_eq!(transmit.offer(), Some(&Bytes::from(vec![7; LEAST])));
+        assert_eq!(transmit.offer(), Some((0, &Bytes::from(vec![7; LEAST]))));
         assert_eq!(transmit.len(), len - 6);
         transmit.answer(None);
         let rest = [&header(LEAST)[..], &[7; LEAST], b"after"].concat();
         assert_eq!(written(&mut transmit, 100), (rest, len - 6));
+    }
+
+    #[test]
+    fn what_is_offered_may_be_answered_before_the_little_ahead_of_it_is_written() {
+        let location = Location { region: 7, offset: 4096, len: LEAST as u64 };
+        for (answer, between) in [
+            (Some(location), vec![9, 8, 0x93, 7, 0xcd, 0x10, 0x00, 0xcd, 0x03, 0xe8]),
+            (None, [&header(LEAST)[..], &[7; LEAST]].concat()),
+        ] {
+            let mut transmit = Transmit::offering(LEAST);
+            let len = message(&mut transmit, LEAST);
+            transmit.answer(answer);
+            assert_eq!(written(&mut transmit, 100), ([b"before", &between[..], b"after"].concat(), len));
+        }
+        let mut transmit = Transmit::offering(LEAST);
+        transmit.copy(&[1; AHEAD]);
+        message(&mut transmit, LEAST);
+        assert_eq!(transmit.offer(), None, "much is ahead of it");
     }
 
     #[test]
