@@ -168,6 +168,30 @@ async fn large_arrays_go_both_ways_by_one_copy_each() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn both_sides_count_what_is_shared_as_if_it_had_been_written() {
+    let net = Net::new([context(), context()]).await;
+    let sent = array(0, MIB);
+    for _ in 0..20 {
+        assert_eq!(net.call::<Array<f64>>("echo", &sent).await, sent);
+    }
+    // What has been written may not be read yet, and what has been read not be noted as written.
+    let agreed = async {
+        loop {
+            let [here, there] = [net.head.link_state("worker"), net.worker.link_state("monitor")];
+            let [here, there] = [here, there].map(|link| link.unwrap().counters);
+            if (here.bytes_sent, here.bytes_received) == (there.bytes_received, there.bytes_sent) {
+                return [here.bytes_sent, there.bytes_sent];
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let sent = timeout(PATIENCE, agreed).await.unwrap();
+    assert!(sent.iter().all(|&bytes| bytes > 20 << 20), "{sent:?}");
+    assert!(net.shared().iter().all(|shared| shared.copied > 0));
+    net.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_received_array_lies_in_the_memory_of_the_sender() {
     let net = Net::new([context(), context()]).await;
     let sent = array(0, MIB);
