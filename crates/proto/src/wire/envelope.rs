@@ -150,7 +150,11 @@ impl<'a> Envelope<'a> {
         let command = decode_target(&mut reader)?;
         let remaining = match reader.nil() {
             true => None,
-            false => Some(Duration::from_millis(reader.uint("a number of milliseconds")?)),
+            // As much as can be written. That is 49 days.
+            false => {
+                let milliseconds = reader.uint("a number of milliseconds")?;
+                Some(Duration::from_millis(milliseconds.min(u64::from(u32::MAX))))
+            }
         };
         let codec = decode_codec(&mut reader)?;
         if !reader.nil() {
