@@ -252,6 +252,22 @@ impl Context {
         self.next_io()
     }
 
+    /// Whether an executor can carry connections: it has a reactor, and is none of the I/O threads, which carry them anyway.
+    pub(crate) fn can_carry_on(&self, executor: &Handle) -> bool {
+        let is_ours = self.0.io.iter().any(|thread| thread.handle.id() == executor.id());
+        if self.0.network.is_some() || is_ours {
+            return false;
+        }
+        // tokio says by a panic that a runtime was made without a reactor.
+        let try_out = || {
+            let _executor = executor.enter();
+            let (stream, _) = std::os::unix::net::UnixStream::pair()?;
+            stream.set_nonblocking(true)?;
+            tokio::net::UnixStream::from_std(stream)
+        };
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(try_out)).is_ok_and(|tried| tried.is_ok())
+    }
+
     /// The descriptors that it has open: those of its reactors, and of every connection, listener and process that it
     /// watches. A forked child closes them, by `close` and nothing else, and leaves the context, which is its parent's,
     /// alone.

@@ -4,6 +4,7 @@
 //!
 //! - a **pump** for each connection: reads, and writes what others left. That of the control lane is on the urgent thread,
 //!   where nothing large is copied, that of the data lane on an I/O thread;
+//! - a **carrier** for a data connection, on the executor: does that in the pump's stead as long as it comes to it;
 //! - a **timer** task for each link, on the urgent thread: deadlines, hearts, acknowledgements, redial;
 //! - **callers** and dispatchers, anywhere: queue a message and, if nothing else is under way, write it themselves.
 //!
@@ -16,7 +17,9 @@ mod lending;
 mod operate;
 mod process;
 mod pump;
+mod reading;
 mod recorder;
+mod relief;
 mod write;
 
 use std::collections::BTreeMap;
@@ -45,6 +48,7 @@ pub(crate) use self::operate::Write;
 use self::process::Watch;
 use self::pump::Pump;
 use self::recorder::{Happening, NOTEWORTHY_LAG, Recorder};
+use self::relief::Nudge;
 use crate::connection::Opening;
 use crate::context::Context;
 use crate::dispatch::{Cancelling, Inbox};
@@ -73,6 +77,7 @@ pub(crate) struct Link {
     /// about the next.
     in_order: ReentrantMutex<()>,
     wake: [Notify; 2],
+    nudge: Nudge,
     due_changed: Notify,
     /// Wakes those who wait for the link to come up or to end.
     pub(crate) changed: Notify,
@@ -109,6 +114,8 @@ struct LaneIo {
     writer: Option<Box<Writer>>,
     /// The system takes no more for now: the pump waits for it, and nobody else tries.
     blocked: bool,
+    /// Whoever wrote last had written his share: the pump writes on.
+    left_over: bool,
     dial: Option<AbortHandle>,
     /// Who was at the other end of the last connection.
     trust: Option<Trust>,
@@ -162,6 +169,7 @@ impl Link {
             }),
             in_order: ReentrantMutex::new(()),
             wake: [Notify::new(), Notify::new()],
+            nudge: Nudge::default(),
             due_changed: Notify::new(),
             changed: Notify::new(),
             patience: AtomicUsize::new(0),
@@ -316,9 +324,9 @@ impl Link {
 
     /// Lets the bytes of an attached connection flow, unless another has taken its place meanwhile.
     pub(crate) fn install(self: &Arc<Self>, lane: Lane, connection: ConnectionId, mut opening: Opening) {
-        let io = match lane {
-            Lane::Control => self.hurry(&mut opening),
-            Lane::Data => &self.io,
+        let (io, carrier) = match lane {
+            Lane::Control => (self.hurry(&mut opening), None),
+            Lane::Data => (&self.io, self.lend(&mut opening)),
         };
         let old = {
             let mut state = self.state.lock();
@@ -332,6 +340,7 @@ impl Link {
             let io = &mut state.lanes[lane.index()];
             io.dial = None;
             io.blocked = false;
+            io.left_over = false;
             opening.lends &= !io.lends_nothing;
             io.writer = Some(Box::new(Writer::of(&opening, &self.context)));
             io.trust = Some(opening.stream.trust());
@@ -341,7 +350,7 @@ impl Link {
             stream.close();
         }
         self.record(Happening::Connected { lane, transport: opening.stream.name() });
-        self.tasks.spawn_on(Pump::new(self.clone(), lane, connection, opening).run(), io);
+        self.tasks.spawn_on(Pump::new(self.clone(), lane, connection, opening, carrier).run(), io);
     }
 
     /// Streams are made on an I/O thread; that of a control lane moves to the urgent one, if it can be had. Returns where
@@ -358,6 +367,17 @@ impl Link {
                 &self.io
             }
         }
+    }
+
+    /// What goes by a data lane is carried where it is wanted, if the executor can: that of the manager that comes back.
+    fn lend(&self, opening: &mut Opening) -> Option<Arc<Shared>> {
+        let owner = self.owner.upgrade()?;
+        opening.stream.descriptor()?;
+        {
+            let _reactor = owner.carrying_executor()?.enter();
+            opening.stream = opening.stream.clone().moved().ok()?;
+        }
+        Some(owner)
     }
 
     pub(crate) fn detach(self: &Arc<Self>, lane: Lane, connection: ConnectionId) {

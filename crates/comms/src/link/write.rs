@@ -81,6 +81,7 @@ impl State {
             return None;
         }
         let mut writer = io.writer.take()?;
+        io.left_over = false;
         if writer.transmit.is_empty() {
             self.machine.poll_transmit(now, lane, WRITE_AT_ONCE, &mut writer.transmit);
         }
@@ -111,7 +112,7 @@ impl Link {
             match job.or_else(|| to_write.is_ours(lane).then(|| self.take_job(lane)).flatten()) {
                 Some(job) => self.carry_out(job, PIECES),
                 None if matches!(to_write.who, Write::Now | Write::Later) => {}
-                None => self.wake[lane.index()].notify_one(),
+                None => self.nudge(lane),
             }
         }
         if to_write.reads_again {
@@ -147,7 +148,11 @@ impl Link {
                 None => return,
             }
         }
-        self.state.lock().put_back(job, WriteEnd::More);
+        {
+            let mut state = self.state.lock();
+            state.put_back(job, WriteEnd::More);
+            state.lanes[lane.index()].left_over = true;
+        }
         self.wake[lane.index()].notify_one();
     }
 
@@ -173,6 +178,17 @@ impl Link {
     /// The system takes bytes again.
     pub(super) fn unblock(&self, lane: Lane) {
         self.state.lock().lanes[lane.index()].blocked = false;
+    }
+
+    /// Whether the pump is to write what others have left.
+    pub(super) fn is_left_over(&self, lane: Lane) -> bool {
+        self.state.lock().lanes[lane.index()].left_over
+    }
+
+    /// Whether something is queued that nobody writes, though the system may take it.
+    pub(super) fn waits_for_writer(&self, lane: Lane) -> bool {
+        let state = self.state.lock();
+        state.wants_writer(lane) && state.lanes[lane.index()].writer.is_some()
     }
 
     pub(super) fn is_blocked(&self, lane: Lane) -> bool {

@@ -127,6 +127,8 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) context: Context,
     pub(crate) executor: Handle,
+    /// Whether it carries data lanes.
+    executor_carries: bool,
     pub(crate) io: Handle,
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) objects: Objects,
@@ -137,7 +139,7 @@ pub(crate) struct Shared {
     pub(crate) handlers: TaskTracker,
     /// Listeners, membership and handshakes, on the I/O thread.
     tasks: TaskTracker,
-    /// What tells the program of the membership, on the executor.
+    /// What tells the program of the membership, and what carries data lanes, on the executor.
     program: TaskTracker,
     over: CancellationToken,
     /// Cancelled when nobody new is let in any more.
@@ -234,6 +236,7 @@ impl CommsManager {
             keyring: Keyring::default(),
             keyring_turn: tokio::sync::Mutex::default(),
             guard: OnceLock::new(),
+            executor_carries: context.can_carry_on(&executor),
             uid,
             config,
             context,
@@ -348,6 +351,16 @@ impl CommsManager {
 }
 
 impl Shared {
+    /// The executor, if it carries data lanes.
+    pub(crate) fn carrying_executor(&self) -> Option<&Handle> {
+        self.executor_carries.then_some(&self.executor)
+    }
+
+    /// Has a data lane carried on the executor.
+    pub(crate) fn carry_on_executor(&self, carrier: impl Future<Output = ()> + Send + 'static) {
+        self.program.spawn_on(carrier, &self.executor);
+    }
+
     /// A handle for a handler.
     pub(crate) fn handle(self: &Arc<Self>) -> CommsManager {
         CommsManager { shared: self.clone(), _guard: self.guard.get().and_then(Weak::upgrade) }

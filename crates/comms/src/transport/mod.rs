@@ -14,7 +14,7 @@ pub(crate) mod unix;
 use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -43,15 +43,15 @@ pub(crate) trait Stream: Send + Sync + fmt::Debug {
     /// Ready once [`Stream::try_write`] may take something. Only one task may wait at a time.
     fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Reads what is there; `WouldBlock` if nothing is, 0 at the end.
+    /// Reads what is there; `WouldBlock` if nothing is, 0 at the end. It may be called without waiting, from any thread.
     fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize>;
 
     /// Writes what fits; `WouldBlock` if nothing does. What was not taken must be brought again, unchanged: a stream that
     /// encrypts may have sealed it already.
     fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
 
-    /// A read has brought less than it had room for: there is no more until the system says so. Saves the read that
-    /// would find nothing.
+    /// A read has brought less than it had room for, and there may be no more for long: memory that is kept for reading
+    /// can go.
     fn drained(&self) {}
 
     /// Ends both directions: the reader sees the end, the peer too.
@@ -71,6 +71,11 @@ pub(crate) trait Stream: Send + Sync + fmt::Debug {
     /// # Errors
     /// What the system says if it gives no descriptor: `self` goes on as it was.
     fn moved(self: Arc<Self>) -> io::Result<AnyStream>;
+
+    /// What another reactor can watch it by, if the system knows it by a number.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 
     /// Whether the other end is in the care of this kernel, as far as the transport can tell.
     fn is_on_this_host(&self) -> bool {
@@ -99,6 +104,63 @@ pub(crate) trait Stream: Send + Sync + fmt::Debug {
 
 /// A connected byte stream of any transport.
 pub(crate) type AnyStream = Arc<dyn Stream>;
+
+/// An operation on a socket, done by way of the reactor that keeps in mind what the socket is ready for.
+type Tracked<'a> = &'a mut dyn FnMut() -> io::Result<usize>;
+
+/// What a read has brought.
+struct Read {
+    bytes: usize,
+    /// There may be more, though there was room for it.
+    cut_short: bool,
+}
+
+impl Read {
+    fn of(bytes: usize) -> Read {
+        Read { bytes, cut_short: false }
+    }
+}
+
+/// Reads from a socket into so much room. If there is some left, there is no more to read until the reactor says so.
+fn read_from(
+    room: usize,
+    tracked: impl FnOnce(Tracked<'_>) -> io::Result<usize>,
+    mut read: impl FnMut() -> io::Result<Read>,
+) -> io::Result<usize> {
+    let mut last = None;
+    let outcome = anyway(tracked, || match read()? {
+        Read { bytes, cut_short } if bytes == 0 || bytes == room || cut_short => Ok(bytes),
+        Read { bytes, .. } => {
+            last = Some(bytes);
+            // The reactor forgets that the socket was ready, unless it has heard of more since the operation began.
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+    });
+    last.map_or(outcome, Ok)
+}
+
+/// Writes to a socket.
+fn write_to(
+    socket: impl AsFd,
+    slices: &[IoSlice<'_>],
+    tracked: impl FnOnce(Tracked<'_>) -> io::Result<usize>,
+) -> io::Result<usize> {
+    anyway(tracked, || Ok(rustix::io::writev(&socket, slices)?))
+}
+
+/// Does `operation` by way of `tracked`; and by itself if the reactor has not heard that the socket is ready: the caller may
+/// know that from another one.
+fn anyway(
+    tracked: impl FnOnce(Tracked<'_>) -> io::Result<usize>,
+    mut operation: impl FnMut() -> io::Result<usize>,
+) -> io::Result<usize> {
+    let mut done = false;
+    let outcome = tracked(&mut || {
+        done = true;
+        operation()
+    });
+    if done { outcome } else { operation() }
+}
 
 /// Reads at least one byte; an `UnexpectedEof` error at the end.
 ///

@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{AnyStream, Stream, Trust};
+use super::{AnyStream, Read, Stream, Trust, read_from, write_to};
 
 /// Connections that may wait to be accepted: a storm of joiners comes at once.
 const BACKLOG: i32 = 4096;
@@ -57,16 +57,15 @@ impl Stream for Tcp {
     }
 
     fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.try_read(buffer)
+        read_from(
+            buffer.len(),
+            |read| self.0.try_io(Interest::READABLE, read),
+            || Ok(Read::of(rustix::io::read(&self.0, &mut *buffer)?)),
+        )
     }
 
     fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.try_write_vectored(slices)
-    }
-
-    fn drained(&self) {
-        // tokio forgets its readiness when an operation says that it would block, unless a newer event has come.
-        let _ = self.0.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+        write_to(&self.0, slices, |write| self.0.try_io(Interest::WRITABLE, write))
     }
 
     fn close(&self) {
@@ -80,6 +79,10 @@ impl Stream for Tcp {
 
     fn name(&self) -> &'static str {
         "tcp"
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.0.as_fd())
     }
 
     fn trust(&self) -> Trust {

@@ -15,6 +15,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -192,7 +193,6 @@ impl Stream for Tls {
         if reading.partial.is_empty() {
             reading.partial = Vec::new();
         }
-        self.carrier.drained();
     }
 
     fn close(&self) {
@@ -206,6 +206,10 @@ impl Stream for Tls {
 
     fn name(&self) -> &'static str {
         "tls"
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.carrier.descriptor()
     }
 
     fn trust(&self) -> Trust {

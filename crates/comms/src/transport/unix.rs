@@ -27,7 +27,7 @@ use tokio::io::Interest;
 use tokio::net::{UnixListener, UnixStream};
 use tracing::debug;
 
-use super::{AnyStream, Stream, Trust};
+use super::{AnyStream, Read, Stream, Trust, read_from, write_to};
 
 /// The send buffer. The kernel's default of 208 KiB costs a third of the throughput of large arrays.
 const SEND_BUFFER: usize = 1 << 20;
@@ -38,7 +38,7 @@ const DESCRIPTORS: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Unix {
     stream: UnixStream,
-    descriptors: Descriptors,
+    descriptors: Arc<Descriptors>,
 }
 
 /// The descriptors that have come.
@@ -46,8 +46,6 @@ pub(crate) struct Unix {
 struct Descriptors {
     kept: AtomicBool,
     waiting: Mutex<VecDeque<OwnedFd>>,
-    /// The last read brought one: the system ends it there, even if there is more.
-    cut_short: AtomicBool,
 }
 
 /// A bound socket, whose file goes with it.
@@ -225,11 +223,11 @@ fn adopt(stream: UnixStream) -> io::Result<AnyStream> {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
     }
     sockopt::set_socket_send_buffer_size(&stream, SEND_BUFFER)?;
-    Ok(Arc::new(Unix { stream, descriptors: Descriptors::default() }))
+    Ok(Arc::new(Unix { stream, descriptors: Arc::default() }))
 }
 
 impl Unix {
-    fn read_with_descriptors(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read_with_descriptors(&self, buffer: &mut [u8]) -> io::Result<Read> {
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(DESCRIPTORS))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let slices = &mut [IoSliceMut::new(buffer)];
@@ -242,8 +240,8 @@ impl Unix {
             waiting.extend(descriptors.take(room));
             brought = true;
         }
-        self.descriptors.cut_short.store(brought, Ordering::Release);
-        Ok(received.bytes)
+        // The system ends a read behind a descriptor, even if there is more.
+        Ok(Read { bytes: received.bytes, cut_short: brought })
     }
 }
 
@@ -257,22 +255,18 @@ impl Stream for Unix {
     }
 
     fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        if !self.descriptors.kept.load(Ordering::Acquire) {
-            return self.stream.try_read(buffer);
-        }
-        self.stream.try_io(Interest::READABLE, || self.read_with_descriptors(buffer))
+        read_from(
+            buffer.len(),
+            |read| self.stream.try_io(Interest::READABLE, read),
+            || match self.descriptors.kept.load(Ordering::Acquire) {
+                true => self.read_with_descriptors(buffer),
+                false => Ok(Read::of(rustix::io::read(&self.stream, &mut *buffer)?)),
+            },
+        )
     }
 
     fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.stream.try_write_vectored(slices)
-    }
-
-    fn drained(&self) {
-        // tokio forgets its readiness when an operation says that it would block, unless a newer event has come.
-        if self.descriptors.cut_short.load(Ordering::Acquire) {
-            return;
-        }
-        let _ = self.stream.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+        write_to(&self.stream, slices, |write| self.stream.try_io(Interest::WRITABLE, write))
     }
 
     fn close(&self) {
@@ -288,6 +282,10 @@ impl Stream for Unix {
         "unix"
     }
 
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.stream.as_fd())
+    }
+
     fn trust(&self) -> Trust {
         Trust::SameUser
     }
@@ -295,7 +293,7 @@ impl Stream for Unix {
     fn moved(self: Arc<Self>) -> io::Result<AnyStream> {
         let socket = self.stream.as_fd().try_clone_to_owned()?;
         let stream = UnixStream::from_std(socket.into())?;
-        Ok(Arc::new(Unix { stream, descriptors: Descriptors::default() }))
+        Ok(Arc::new(Unix { stream, descriptors: self.descriptors.clone() }))
     }
 
     fn is_on_this_host(&self) -> bool {

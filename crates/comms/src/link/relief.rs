@@ -1,0 +1,296 @@
+//! Two threads that carry one data lane: the executor, where what comes is wanted and what goes is made, so that no thread
+//! has to wake for it; and the I/O thread, which writes the rest of what is large, and relieves an executor that does not come.
+//!
+//! ```text
+//! executor     something to do -> does it       and counts its visits
+//! I/O thread   something to do -> 1 ms later: has the executor been here?
+//!                yes  wait until there is something to do again
+//!                no   do it, and whatever comes from then on at once, until the executor has been here
+//! ```
+//!
+//! The I/O thread looks once a millisecond at most, and not at all while nothing happens.
+
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use mosaic_proto::wire::Lane;
+use tokio::io::unix::AsyncFd;
+use tokio::io::{Interest, Ready};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use super::Link;
+use super::pump::Turn;
+use super::reading::{Left, Reading};
+use crate::transport::AnyStream;
+
+/// How long something may wait for the executor.
+const PATIENCE: Duration = Duration::from_millis(1);
+
+/// How the executor hears of what is to be written on a data lane, and whether the I/O thread has to.
+#[derive(Debug, Default)]
+pub(super) struct Nudge {
+    /// How many tasks of the executor carry the lane: one, or for a moment two.
+    carriers: AtomicUsize,
+    /// Whether the I/O thread looks soon anyway.
+    looks_soon: AtomicBool,
+    executor: Notify,
+}
+
+impl Link {
+    /// Leaves it to others to write what is queued, together with what will be by then.
+    pub(super) fn nudge(&self, lane: Lane) {
+        let nudge = &self.nudge;
+        if lane == Lane::Data && nudge.carriers.load(Ordering::Acquire) > 0 {
+            nudge.executor.notify_one();
+            if nudge.looks_soon.load(Ordering::Acquire) {
+                return;
+            }
+        }
+        self.wake[lane.index()].notify_one();
+    }
+}
+
+/// The executor's side: a task that carries the connection until it ends. Nobody is nudged once it is dropped.
+pub(super) struct Carrier {
+    reading: Arc<Reading>,
+    ended: Option<oneshot::Sender<String>>,
+}
+
+impl Carrier {
+    /// Both sides of a connection.
+    pub(super) fn share(reading: &Arc<Reading>) -> (Carrier, Relief) {
+        let (ended, end) = oneshot::channel();
+        reading.link.nudge.carriers.fetch_add(1, Ordering::AcqRel);
+        let carrier = Carrier { reading: reading.clone(), ended: Some(ended) };
+        let relief =
+            Relief { reading: reading.clone(), ended: Some(end), watched: None, look: None, on_duty: None };
+        (carrier, relief)
+    }
+
+    pub(super) async fn carry(mut self) {
+        let over = self.reading.link.over.clone();
+        let end = tokio::select! {
+            biased;
+            () = over.cancelled() => return,
+            end = carry(&self.reading) => end,
+        };
+        if let Some(ended) = self.ended.take() {
+            // The connection may be over already.
+            let _ = ended.send(end);
+        }
+    }
+}
+
+impl Drop for Carrier {
+    fn drop(&mut self) {
+        self.reading.link.nudge.carriers.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Carries a connection until it ends, and says why it did.
+async fn carry(reading: &Reading) -> String {
+    let link = &reading.link;
+    loop {
+        tokio::select! {
+            biased;
+            readable = std::future::poll_fn(|context| reading.stream.poll_readable(context)) => {
+                if let Err(error) = readable {
+                    return error.to_string();
+                }
+                reading.visit();
+                let left = match reading.read() {
+                    Ok(left) => left,
+                    Err(why) => return why,
+                };
+                if left == Left::Perhaps {
+                    link.wake[Lane::Data.index()].notify_one();
+                    tokio::task::yield_now().await;
+                }
+            }
+            () = link.nudge.executor.notified() => {
+                reading.visit();
+                // What is ready to run queues its messages first, and all go in one write.
+                tokio::task::yield_now().await;
+                link.flush(Lane::Data);
+            }
+        }
+    }
+}
+
+/// The I/O thread's side.
+pub(super) struct Relief {
+    reading: Arc<Reading>,
+    /// Why the connection has ended, as the executor found out; `None` if that will not say so any more.
+    ended: Option<oneshot::Receiver<String>>,
+    watched: Option<(Interest, AsyncFd<Watched>)>,
+    /// When to look whether the executor has been here, and how often it had.
+    look: Option<(Instant, u64)>,
+    /// The executor has not come: how often it had been here then.
+    on_duty: Option<u64>,
+}
+
+/// A stream in the care of another reactor too.
+struct Watched {
+    descriptor: RawFd,
+    /// Keeps it open.
+    _stream: AnyStream,
+}
+
+impl AsRawFd for Watched {
+    fn as_raw_fd(&self) -> RawFd {
+        self.descriptor
+    }
+}
+
+impl Relief {
+    /// Ends when the I/O thread is to read or, if the system had taken no more, may write again.
+    ///
+    /// Cancel safe: it goes on where it was.
+    pub(super) async fn wait(&mut self, blocked: bool) -> io::Result<Turn> {
+        loop {
+            let interest = interest(self.look.is_none(), blocked);
+            tokio::select! {
+                biased;
+                why = end(&mut self.ended) => return Err(io::Error::other(why)),
+                () = at(self.look.map(|(due, _)| due)) => {
+                    if let Some(turn) = self.look_now() {
+                        return Ok(turn);
+                    }
+                }
+                ready = watch(&mut self.watched, &self.reading.stream, interest) => {
+                    let ready = ready?;
+                    // Who waits next is told anew of what is there.
+                    self.watched = None;
+                    if blocked && ready.is_writable() {
+                        return Ok(Turn::Write);
+                    }
+                    if self.is_on_duty() {
+                        return Ok(Turn::Read);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The pump was woken: what it is to do, if it is not for the executor.
+    pub(super) fn woken(&mut self) -> Option<Turn> {
+        let link = self.reading.link.clone();
+        if link.is_blocked(Lane::Data) {
+            None
+        } else if link.is_left_over(Lane::Data) {
+            Some(Turn::Write)
+        } else if !self.is_on_duty() {
+            None
+        } else if link.waits_for_writer(Lane::Data) {
+            Some(Turn::Write)
+        } else {
+            Some(Turn::Read)
+        }
+    }
+
+    /// Something is to be done. False if the executor has its time for it.
+    fn is_on_duty(&mut self) -> bool {
+        let visits = self.reading.visits();
+        self.on_duty = self.on_duty.filter(|&seen| seen == visits);
+        if self.on_duty.is_none() && self.look.is_none() {
+            self.look_soon(visits);
+        }
+        self.on_duty.is_some()
+    }
+
+    fn look_soon(&mut self, visits: u64) {
+        self.look = Some((Instant::now() + PATIENCE, visits));
+        self.reading.link.nudge.looks_soon.store(true, Ordering::Release);
+    }
+
+    /// Whether the executor has been here. If not, it is for us to do what there is; if something has come meanwhile, it
+    /// has its time for that.
+    fn look_now(&mut self) -> Option<Turn> {
+        let (_, seen) = self.look.take()?;
+        // What is queued after this wakes us.
+        self.reading.link.nudge.looks_soon.store(false, Ordering::Release);
+        let (visits, waits) = (self.reading.visits(), self.reading.link.waits_for_writer(Lane::Data));
+        if visits == seen {
+            self.on_duty = Some(visits);
+            return Some(if waits { Turn::Write } else { Turn::Read });
+        }
+        if waits {
+            self.look_soon(visits);
+        }
+        None
+    }
+
+    /// There was nothing to do: the executor had been here before we began to look.
+    pub(super) fn go_off_duty(&mut self) {
+        self.on_duty = None;
+    }
+}
+
+impl Drop for Relief {
+    /// Another connection may have taken the place of this one: whoever carries that is to look in our stead.
+    fn drop(&mut self) {
+        let link = &self.reading.link;
+        if self.look.is_some() {
+            link.nudge.looks_soon.store(false, Ordering::Release);
+            link.wake[Lane::Data.index()].notify_one();
+        }
+    }
+}
+
+async fn end(ended: &mut Option<oneshot::Receiver<String>>) -> String {
+    if let Some(told) = ended {
+        if let Ok(why) = told.await {
+            return why;
+        }
+        // The executor was shut down.
+        *ended = None;
+    }
+    std::future::pending().await
+}
+
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn interest(read: bool, write: bool) -> Option<Interest> {
+    match (read, write) {
+        (true, true) => Some(Interest::READABLE.add(Interest::WRITABLE)),
+        (true, false) => Some(Interest::READABLE),
+        (false, true) => Some(Interest::WRITABLE),
+        (false, false) => None,
+    }
+}
+
+/// Has our reactor tell of what is wanted, from what there is now on.
+async fn watch(
+    watched: &mut Option<(Interest, AsyncFd<Watched>)>,
+    stream: &AnyStream,
+    interest: Option<Interest>,
+) -> io::Result<Ready> {
+    if watched.as_ref().map(|(interest, _)| *interest) != interest {
+        // One reactor takes a descriptor once.
+        *watched = None;
+    }
+    let Some(interest) = interest else { return std::future::pending().await };
+    let (_, watched) = match watched {
+        Some(watched) => watched,
+        None => {
+            let descriptor = stream.descriptor().ok_or(io::ErrorKind::Unsupported)?.as_raw_fd();
+            let stream = Watched { descriptor, _stream: stream.clone() };
+            #[expect(
+                deprecated,
+                reason = "what makes it unsound is a descriptor that others may close; this one is kept open beside it"
+            )]
+            let stream = AsyncFd::with_interest(stream, interest)?;
+            watched.insert((interest, stream))
+        }
+    };
+    Ok(watched.ready(interest).await?.ready())
+}
