@@ -204,7 +204,9 @@ impl Config {
         self
     }
 
-    /// Where handlers run. Default: the current executor or, outside of one, the context's own.
+    /// Where handlers run, and small messages are read and written. Default: the current executor or, outside of one, the
+    /// context's own. One without an I/O driver (`enable_io`) leaves reading and writing to the I/O threads, as do programs that
+    /// abort on panics, and small messages take a third longer.
     #[must_use]
     pub fn executor(mut self, executor: Handle) -> Self {
         self.executor = Some(executor);

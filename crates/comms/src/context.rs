@@ -4,6 +4,7 @@
 mod sharing;
 mod simulated;
 
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
@@ -24,6 +25,7 @@ use crate::pool::{DEFAULT_KEEP, Pool};
 use crate::transport::door::Door;
 use crate::transport::memory;
 use crate::transport::simulated::Node;
+use crate::transport::{AnyStream, Stream};
 
 /// I/O threads of a context by default. One reads and writes faster than two cores can compute with what it brings.
 const IO_THREADS: usize = 1;
@@ -56,6 +58,8 @@ struct Inner {
     registry: Arc<memory::Registry>,
     door: Door,
     network: Option<Node>,
+    /// The streams that belong to executors' reactors.
+    carried: Mutex<Vec<Weak<dyn Stream>>>,
     random: Mutex<fastrand::Rng>,
     origin: Instant,
     host: HostId,
@@ -85,7 +89,8 @@ pub struct ContextBuilder {
 }
 
 impl ContextBuilder {
-    /// Threads that read, write and keep the time of all links. Default 1; more help where many links carry much.
+    /// Threads that accept, dial, and read and write where the executor does not. Default 1; more help where many links carry
+    /// much.
     #[must_use]
     pub fn io_threads(mut self, threads: usize) -> Self {
         self.io_threads = threads.max(1);
@@ -153,6 +158,7 @@ impl Inner {
             registry: Arc::default(),
             door: Door::default(),
             network,
+            carried: Mutex::default(),
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
             origin: Instant::now(),
             host: host_id(),
@@ -255,10 +261,10 @@ impl Context {
     /// Whether an executor can carry connections: it has a reactor, and is none of the I/O threads, which carry them anyway.
     pub(crate) fn can_carry_on(&self, executor: &Handle) -> bool {
         let is_ours = self.0.io.iter().any(|thread| thread.handle.id() == executor.id());
-        if self.0.network.is_some() || is_ours {
+        if self.0.network.is_some() || is_ours || cfg!(panic = "abort") {
             return false;
         }
-        // tokio says by a panic that a runtime was made without a reactor.
+        // tokio says by a panic that a runtime was made without a reactor, and by nothing else.
         let try_out = || {
             let _executor = executor.enter();
             let (stream, _) = std::os::unix::net::UnixStream::pair()?;
@@ -274,10 +280,23 @@ impl Context {
     ///
     /// # Errors
     /// What the system says if `/proc` can't be read.
-    pub fn descriptors(&self) -> std::io::Result<Vec<std::os::fd::RawFd>> {
+    pub fn descriptors(&self) -> std::io::Result<Vec<RawFd>> {
         let io = self.0.io.iter().chain(&self.0.urgent).filter_map(|thread| thread.mark.as_ref());
         let marks = io.chain(self.0.executor.get().map(|own| &own.mark));
-        descriptors::of_reactors(marks)
+        let mut open = descriptors::of_reactors(marks)?;
+        let carried = self.0.carried.lock();
+        open.extend(carried.iter().filter_map(Weak::upgrade).filter_map(|stream| number_of(&*stream)));
+        // An I/O thread may watch the same.
+        open.sort_unstable();
+        open.dedup();
+        Ok(open)
+    }
+
+    /// Keeps in mind a stream that belongs to another's reactor.
+    pub(crate) fn note_carried(&self, stream: &AnyStream) {
+        let mut carried = self.0.carried.lock();
+        carried.retain(|stream| stream.strong_count() > 0);
+        carried.push(Arc::downgrade(stream));
     }
 
     /// The executor for programs that have none; in a simulation, the one there is.
@@ -328,6 +347,10 @@ impl Drop for IoThread {
             let _ = stop.send(());
         }
     }
+}
+
+fn number_of(stream: &dyn Stream) -> Option<RawFd> {
+    stream.descriptor().map(|descriptor| descriptor.as_raw_fd())
 }
 
 /// An executor that may be dropped anywhere, also on its own threads.

@@ -210,7 +210,11 @@ async fn run(shared: Arc<Shared>, mut turns: mpsc::UnboundedReceiver<Turn>) {
                         None => {
                             taken.settle();
                             saturated.begins(&message);
-                            permit_later(&shared, &mut turns, &mut queue).await
+                            let permit = permit_later(&shared, &mut turns, &mut queue).await;
+                            if queue.is_empty() {
+                                saturated.ends();
+                            }
+                            permit
                         }
                     };
                     taken.note(&message);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use mosaic_comms::{CommsManager, Config, Context, Credential, Methods, kwargs};
+use mosaic_comms::{Array, CommsManager, Config, Context, Credential, Methods, kwargs};
 use mosaic_testkit::{Transport, config};
 use parking_lot::Mutex;
 use tempfile::TempDir;
@@ -97,7 +97,9 @@ fn two_threads() -> Runtime {
 }
 
 fn adding() -> Methods {
-    Methods::new().method("add", |args, _| async move { Ok(args.get::<u64>("a")? + args.get::<u64>("b")?) })
+    Methods::new()
+        .method("add", |args, _| async move { Ok(args.get::<u64>("a")? + args.get::<u64>("b")?) })
+        .method("echo", |args, _| async move { Ok(args.get::<Array<u8>>("value")?) })
 }
 
 /// A method that tells the test of every number that it is called with, and the end where they come out.
@@ -147,6 +149,30 @@ fn calls_get_on_while_one_of_two_threads_computes() {
         net.add();
         let computing = Computing::on(&net.executor, 1);
         call(&net);
+        drop(computing);
+        net.stop();
+    }
+}
+
+#[test]
+fn what_is_large_gets_on_with_what_is_small_while_every_thread_of_the_executor_computes() {
+    for transport in TRANSPORTS {
+        let net = Net::new(transport, two_threads(), Methods::new(), adding());
+        net.add();
+        let computing = Computing::on(&net.executor, 2);
+        std::thread::scope(|scope| {
+            for size in [3 << 20, 100_001, 300_007, 1 << 20] {
+                let (head, value) = (&net.head, Array::from(vec![7_u8; size]));
+                scope.spawn(move || {
+                    for _ in 0..5 {
+                        let args = kwargs! { value: &value };
+                        let echo: Array<u8> = head.blocking_send_recv("worker", "echo", args).unwrap();
+                        assert!(echo.as_slice() == value.as_slice());
+                    }
+                });
+                scope.spawn(|| (0..50).for_each(|_| net.add()));
+            }
+        });
         drop(computing);
         net.stop();
     }

@@ -89,6 +89,9 @@ fn methods() -> Methods {
         .method("echo", |args, _| async move { Ok(args.get::<Array<f64>>("value")?) })
         .method("sum", |args, _| async move { Ok(sum(&args.get("value")?)) })
         .method("place", |args, _| async move { Ok(place_of(&args.get("value")?)) })
+        .method("places", |args, _| async move {
+            Ok([place_of(&args.get("first")?), place_of(&args.get("second")?)])
+        })
         .method("change", |args, _| async move { change(args) })
         .method("keep", move |args, _| {
             let value = args.get::<Array<f64>>("value");
@@ -251,6 +254,24 @@ async fn a_lendable_array_is_received_where_it_lies_and_changed_between_calls() 
         in_place += usize::from(file(&there) == file(&place_of(&sent)));
     }
     assert!(in_place >= 5, "{in_place} of 20");
+    drop(sent);
+    net.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lendable_arrays_that_go_in_one_message_are_both_received_where_they_lie() {
+    let net = Net::new([context(), context()]).await;
+    let sent = [0, 1].map(|number| array(number, MIB).lendable(&net.contexts[0]));
+    let mut in_place = [0, 0];
+    for _ in 0..20 {
+        let args = kwargs! { first: &sent[0], second: &sent[1] };
+        let call = net.head.send_recv::<[String; 2]>("worker", "places", args);
+        let there = timeout(PATIENCE, call.into_future()).await.unwrap().unwrap();
+        for which in [0, 1] {
+            in_place[which] += usize::from(file(&there[which]) == file(&place_of(&sent[which])));
+        }
+    }
+    assert!(in_place.iter().all(|&count| count >= 5), "{in_place:?} of 20");
     drop(sent);
     net.stop().await;
 }

@@ -38,8 +38,8 @@ const ROOMIER: usize = 4;
 pub(super) enum Placed {
     /// So many bytes more have been copied.
     Partly(usize),
-    /// All of it lies here.
-    At(Location),
+    /// All of it lies here; so many bytes have been copied last.
+    At(Location, usize),
     /// It is to be written.
     Nowhere,
 }
@@ -91,7 +91,7 @@ impl Lender {
         if self.filling.is_none()
             && let Some(location) = self.lend_in_place(payload)
         {
-            return Placed::At(location);
+            return Placed::At(location, 0);
         }
         let begun = self.filling.take().or_else(|| Some((self.fitting(payload.len())?, 0)));
         let Some((index, from)) = begun else {
@@ -112,7 +112,8 @@ impl Lender {
             return Placed::Partly(to - from);
         }
         region.lend();
-        Placed::At(Location { region: region.number(), offset: HEADER as u64, len: payload.len() as u64 })
+        let location = Location { region: region.number(), offset: HEADER as u64, len: payload.len() as u64 };
+        Placed::At(location, to - from)
     }
 
     /// Whether a payload lies where the receiver may see it already.
@@ -130,10 +131,11 @@ impl Lender {
             let lent = lendable.lease.standing() == Standing::Accepted && lendable.lease.lend();
             return lent.then(|| location(*region));
         }
-        if !self.waits() && self.count() < REGIONS {
-            self.introduction = lendable.take_descriptor();
-        }
-        if self.introduction.is_some() {
+        if !self.waits()
+            && self.count() < REGIONS
+            && let Some(descriptor) = lendable.take_descriptor()
+        {
+            self.introduction = Some(descriptor);
             lendable.lease.number(self.regions_made);
             self.shown.push((self.regions_made, lendable));
             self.regions_made += 1;
@@ -169,7 +171,9 @@ impl Lender {
     /// Whether the receiver has never heard of what was shown to it, as far as is known: something in between may pass on
     /// bytes alone.
     pub(super) fn is_unheard(&self) -> bool {
-        self.count() > 0 && self.standings().all(|standing| standing == Standing::Offered)
+        self.count() > 0
+            && self.introduction.is_none()
+            && self.standings().all(|standing| standing == Standing::Offered)
     }
 
     /// The smallest region that is free, and neither too small nor far too large.

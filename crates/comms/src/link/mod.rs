@@ -377,6 +377,7 @@ impl Link {
             let _reactor = owner.carrying_executor()?.enter();
             opening.stream = opening.stream.clone().moved().ok()?;
         }
+        self.context.note_carried(&opening.stream);
         Some(owner)
     }
 

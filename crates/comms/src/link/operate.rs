@@ -14,9 +14,9 @@ use crate::pool::Buffer;
 pub(crate) enum Write {
     /// The one who queued it, at once.
     Now,
-    /// The one who queued it, if it is for the control lane; else the pump.
+    /// The one who queued it, if it is for the control lane; else whoever carries the data lane.
     Urgent,
-    /// The pump, together with whatever else is queued until it runs.
+    /// Whoever carries the lane, together with whatever else is queued until then.
     Pump,
     /// The one who queued it, who will say when.
     Later,

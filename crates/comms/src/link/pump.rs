@@ -57,6 +57,7 @@ impl Pump {
             link.record(Happening::Closed { lane, why: end });
         }
         reading.stream.close();
+        reading.free.notify_one();
         link.detach(lane, reading.connection);
     }
 
@@ -70,17 +71,25 @@ impl Pump {
             let (carrier, relief) = Carrier::share(&reading);
             self.relief = Some(relief);
             owner.carry_on_executor(carrier.carry());
+            // What has come already is told by no reactor.
+            reading.link.wake[reading.lane.index()].notify_one();
         }
         reading.link.flush(reading.lane);
         loop {
             match self.turn().await {
-                Ok(Turn::Read) => match reading.read() {
-                    Ok(Left::Drained) => {}
-                    Ok(Left::Nothing) => self.relief.iter_mut().for_each(Relief::go_off_duty),
-                    // The executor goes on reading here for as long as there is something, unless it is told to look.
-                    Ok(Left::Perhaps) => tokio::task::yield_now().await,
-                    Err(why) => return why,
-                },
+                Ok(Turn::Read) => {
+                    let left = match reading.read() {
+                        Ok(left) => left,
+                        Err(why) => return why,
+                    };
+                    if let Some(relief) = &mut self.relief {
+                        relief.has_read(left);
+                    }
+                    if left == Left::Perhaps {
+                        // The executor goes on reading here for as long as there is something, unless it is told to look.
+                        tokio::task::yield_now().await;
+                    }
+                }
                 Ok(Turn::Write) => {
                     // What is ready to run queues its messages first, and all go in one write.
                     tokio::task::yield_now().await;

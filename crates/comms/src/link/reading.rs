@@ -10,6 +10,7 @@ use std::task::Poll;
 use mosaic_proto::link::ConnectionId;
 use mosaic_proto::wire::{Item, Lane, Receiver};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::pump::Turn;
 use super::{Borrower, Link, Write};
@@ -36,6 +37,8 @@ pub(super) struct Reading {
     parser: Mutex<Parser>,
     /// How often the executor has been here.
     visits: AtomicU64,
+    /// The I/O thread has read, for the executor that found it at that.
+    pub(super) free: Notify,
 }
 
 /// What becomes of the bytes.
@@ -44,6 +47,8 @@ pub(super) struct Parser {
     items: Vec<Item<Buffer>>,
     /// What the peer lends us, if we look there.
     borrower: Option<Borrower>,
+    /// Why nothing can be read any more.
+    failed: Option<String>,
 }
 
 /// What a turn has brought, and what is left.
@@ -55,6 +60,8 @@ pub(super) enum Left {
     Drained,
     /// There may be more.
     Perhaps,
+    /// Another thread reads.
+    Busy,
 }
 
 impl Reading {
@@ -65,7 +72,15 @@ impl Reading {
         stream: AnyStream,
         parser: Parser,
     ) -> Reading {
-        Reading { link, lane, connection, stream, parser: Mutex::new(parser), visits: AtomicU64::new(0) }
+        Reading {
+            link,
+            lane,
+            connection,
+            stream,
+            parser: Mutex::new(parser),
+            visits: AtomicU64::new(0),
+            free: Notify::new(),
+        }
     }
 
     /// The executor is here.
@@ -102,12 +117,21 @@ impl Reading {
         self.parser.lock().take(self, unread)
     }
 
-    /// Reads what is there, up to a bound, and hands it to the link. Another thread may be at it: then there may be more.
+    /// Reads what is there, up to a bound, and hands it to the link.
     ///
     /// # Errors
     /// Why the connection is over.
     pub(super) fn read(&self) -> Result<Left, String> {
-        let Some(mut parser) = self.parser.try_lock() else { return Ok(Left::Perhaps) };
+        let Some(mut parser) = self.parser.try_lock() else { return Ok(Left::Busy) };
+        if let Some(why) = &parser.failed {
+            return Err(why.clone());
+        }
+        let left = self.read_in_turn(&mut parser);
+        parser.failed = left.clone().err();
+        left
+    }
+
+    fn read_in_turn(&self, parser: &mut Parser) -> Result<Left, String> {
         for turn in 0..READS {
             let (read, room) = match parser.receiver.direct() {
                 Some(_) => parser.read_direct(self)?,
@@ -124,7 +148,7 @@ impl Reading {
 
 impl Parser {
     pub(super) fn new(receiver: Receiver<Buffer>, borrower: Option<Borrower>) -> Parser {
-        Parser { receiver, items: Vec::new(), borrower }
+        Parser { receiver, items: Vec::new(), borrower, failed: None }
     }
 
     /// Reads into the buffer that the user will get. Returns how much, and for how much there was room.

@@ -67,7 +67,7 @@ impl Carrier {
         reading.link.nudge.carriers.fetch_add(1, Ordering::AcqRel);
         let carrier = Carrier { reading: reading.clone(), ended: Some(ended) };
         let relief =
-            Relief { reading: reading.clone(), ended: Some(end), watched: None, look: None, on_duty: None };
+            Relief { reading: reading.clone(), ended: Some(end), watched: None, look: None, duty: None };
         (carrier, relief)
     }
 
@@ -106,9 +106,13 @@ async fn carry(reading: &Reading) -> String {
                     Ok(left) => left,
                     Err(why) => return why,
                 };
-                if left == Left::Perhaps {
-                    link.wake[Lane::Data.index()].notify_one();
-                    tokio::task::yield_now().await;
+                match left {
+                    Left::Nothing | Left::Drained => {}
+                    Left::Perhaps => {
+                        link.wake[Lane::Data.index()].notify_one();
+                        tokio::task::yield_now().await;
+                    }
+                    Left::Busy => reading.free.notified().await,
                 }
             }
             () = link.nudge.executor.notified() => {
@@ -129,8 +133,16 @@ pub(super) struct Relief {
     watched: Option<(Interest, AsyncFd<Watched>)>,
     /// When to look whether the executor has been here, and how often it had.
     look: Option<(Instant, u64)>,
-    /// The executor has not come: how often it had been here then.
-    on_duty: Option<u64>,
+    duty: Option<Duty>,
+}
+
+/// The executor has not come.
+#[derive(Clone, Copy)]
+struct Duty {
+    /// How often it had been here then.
+    visits: u64,
+    /// Something had indeed waited for it.
+    in_earnest: bool,
 }
 
 /// A stream in the care of another reactor too.
@@ -152,6 +164,9 @@ impl Relief {
     /// Cancel safe: it goes on where it was.
     pub(super) async fn wait(&mut self, blocked: bool) -> io::Result<Turn> {
         loop {
+            if self.duty.is_some() && self.reading.stream.has_more() && self.is_on_duty() {
+                return Ok(Turn::Read);
+            }
             let interest = interest(self.look.is_none(), blocked);
             tokio::select! {
                 biased;
@@ -165,6 +180,9 @@ impl Relief {
                     let ready = ready?;
                     // Who waits next is told anew of what is there.
                     self.watched = None;
+                    if ready.is_read_closed() || ready.is_write_closed() {
+                        return Ok(Turn::Read);
+                    }
                     if blocked && ready.is_writable() {
                         return Ok(Turn::Write);
                     }
@@ -195,11 +213,11 @@ impl Relief {
     /// Something is to be done. False if the executor has its time for it.
     fn is_on_duty(&mut self) -> bool {
         let visits = self.reading.visits();
-        self.on_duty = self.on_duty.filter(|&seen| seen == visits);
-        if self.on_duty.is_none() && self.look.is_none() {
+        self.duty = self.duty.filter(|duty| duty.visits == visits);
+        if self.duty.is_none() && self.look.is_none() {
             self.look_soon(visits);
         }
-        self.on_duty.is_some()
+        self.duty.is_some()
     }
 
     fn look_soon(&mut self, visits: u64) {
@@ -215,7 +233,7 @@ impl Relief {
         self.reading.link.nudge.looks_soon.store(false, Ordering::Release);
         let (visits, waits) = (self.reading.visits(), self.reading.link.waits_for_writer(Lane::Data));
         if visits == seen {
-            self.on_duty = Some(visits);
+            self.duty = Some(Duty { visits, in_earnest: waits });
             return Some(if waits { Turn::Write } else { Turn::Read });
         }
         if waits {
@@ -224,9 +242,21 @@ impl Relief {
         None
     }
 
-    /// There was nothing to do: the executor had been here before we began to look.
-    pub(super) fn go_off_duty(&mut self) {
-        self.on_duty = None;
+    /// We have read. If there was nothing and never had been, the executor had been here before we began to look; if it is
+    /// reading, it is here.
+    pub(super) fn has_read(&mut self, left: Left) {
+        match left {
+            Left::Busy => {
+                self.duty = None;
+                self.look_soon(self.reading.visits());
+                return;
+            }
+            Left::Nothing => self.duty = self.duty.filter(|duty| duty.in_earnest),
+            Left::Drained | Left::Perhaps => {
+                self.duty.iter_mut().for_each(|duty| duty.in_earnest = true);
+            }
+        }
+        self.reading.free.notify_one();
     }
 }
 

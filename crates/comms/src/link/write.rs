@@ -208,19 +208,21 @@ enum WriteEnd {
 /// Writes as much as the system takes, about [`WRITE_AT_ONCE`] at most: whoever writes has other things to do too. What is
 /// copied to where the peer sees it counts for that. Returns what the peer has of it, and why this is the end.
 fn write(stream: &dyn Stream, writer: &mut Writer) -> (usize, WriteEnd) {
-    let (mut written, mut effort) = (0, 0);
+    let (mut written, mut taken_by_system, mut copied) = (0, 0, 0);
     while !writer.transmit.is_empty() {
+        let places = writer.is_to_place();
+        let effort = taken_by_system + if places { copied } else { 0 };
         if effort >= WRITE_AT_ONCE {
             return (written, WriteEnd::More);
         }
-        if writer.is_to_place() {
-            effort += writer.place(WRITE_AT_ONCE - effort);
+        if places {
+            copied += writer.place(WRITE_AT_ONCE - effort);
             continue;
         }
         match writer.write_some(stream) {
             Ok(taken) => {
                 written += writer.transmit.advance(taken);
-                effort += taken;
+                taken_by_system += taken;
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => return (written, WriteEnd::Blocked),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -240,17 +242,17 @@ impl Writer {
     }
 
     /// Copies up to `most` bytes of the payload that is offered to where the peer sees them, and answers the offer once that
-    /// is done or can't be. Returns how many were copied, as far as that matters.
+    /// is done or can't be. Returns how many were copied.
     fn place(&mut self, most: usize) -> usize {
         let Some((_, payload)) = self.transmit.offer() else { return 0 };
         let placed = self.lender.as_mut().map_or(Placed::Nowhere, |lender| lender.place(payload, most));
-        let answer = match placed {
+        let (answer, copied) = match placed {
             Placed::Partly(copied) => return copied,
-            Placed::At(location) => Some(location),
-            Placed::Nowhere => None,
+            Placed::At(location, copied) => (Some(location), copied),
+            Placed::Nowhere => (None, 0),
         };
         self.transmit.answer(answer);
-        0
+        copied
     }
 
     fn write_some(&mut self, stream: &dyn Stream) -> std::io::Result<usize> {

@@ -1,7 +1,7 @@
 //! Byte streams between runtimes: one trait, one file a transport.
 //!
-//! A stream is read by one task and written by one party at a time; neither ever blocks a thread. Streams are made on
-//! an I/O thread, whose reactor they belong to, and may be written to from any thread.
+//! A stream is read and written by one party at a time each, on any thread; neither ever blocks it. It belongs to one reactor:
+//! that of the I/O thread that made it, until it is moved.
 
 pub(crate) mod address;
 pub(crate) mod door;
@@ -71,6 +71,11 @@ pub(crate) trait Stream: Send + Sync + fmt::Debug {
     /// # Errors
     /// What the system says if it gives no descriptor: `self` goes on as it was.
     fn moved(self: Arc<Self>) -> io::Result<AnyStream>;
+
+    /// Whether a read would bring something that the system has given already, of which no reactor tells.
+    fn has_more(&self) -> bool {
+        false
+    }
 
     /// What another reactor can watch it by, if the system knows it by a number.
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {

@@ -208,6 +208,10 @@ impl Stream for Tls {
         "tls"
     }
 
+    fn has_more(&self) -> bool {
+        self.state.reading.lock().is_ready()
+    }
+
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.carrier.descriptor()
     }

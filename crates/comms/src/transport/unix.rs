@@ -27,7 +27,7 @@ use tokio::io::Interest;
 use tokio::net::{UnixListener, UnixStream};
 use tracing::debug;
 
-use super::{AnyStream, Read, Stream, Trust, read_from, write_to};
+use super::{AnyStream, Read, Stream, Trust, anyway, read_from, write_to};
 
 /// The send buffer. The kernel's default of 208 KiB costs a third of the throughput of large arrays.
 const SEND_BUFFER: usize = 1 << 20;
@@ -309,9 +309,10 @@ impl Stream for Unix {
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
-        self.stream.try_io(Interest::WRITABLE, || {
-            Ok(rustix::net::sendmsg(&self.stream, slices, &mut ancillary, SendFlags::NOSIGNAL)?)
-        })
+        anyway(
+            |send| self.stream.try_io(Interest::WRITABLE, send),
+            || Ok(rustix::net::sendmsg(&self.stream, slices, &mut ancillary, SendFlags::NOSIGNAL)?),
+        )
     }
 
     fn keep_descriptors(&self) {
