@@ -174,6 +174,8 @@ async fn harm(head: &CommsManager, target: &Target, mut random: fastrand::Rng, t
                 kill_process(pid, Signal::STOP).unwrap();
                 sleep(Duration::from_millis(random.u64(10..2500))).await;
                 kill_process(pid, Signal::CONT).unwrap();
+                // Two stops without an answer between them are one, of up to 5 s: then it is unreachable rightly.
+                let _ = timeout(HANGS_AFTER, head.ping(uid)).await;
             }
             1 => {
                 for _ in 0..8 {
