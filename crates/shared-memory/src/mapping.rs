@@ -85,8 +85,9 @@ impl Mapping {
         if !self.has(offset, bytes.len()) {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
-        // SAFETY: the part is within the mapping. The lease is free, so there is no loan, and it is lent by `lend` only, for
-        // which `self` is needed; we give out no other references. So `bytes` is no part of it, and nobody looks at it.
+        // SAFETY: the part is within the mapping. The lease is free, so there is no loan, and it is lent by `lend` only, which
+        // nobody can call while `self` is borrowed exclusively; we give out no other references. So `bytes` is no part of it,
+        // and nobody looks at it.
         #[allow(unsafe_code)]
         unsafe {
             copy_past_caches(bytes, self.0.as_mut_ptr().add(offset));
@@ -94,9 +95,10 @@ impl Mapping {
         Ok(())
     }
 
-    /// Lends the content. It may be borrowed, once, from now on.
-    pub(crate) fn lend(&mut self) {
-        self.word(Word::Lease).store(LENT, Ordering::Release);
+    /// Lends the content, which may be borrowed, once, from now on; false if it is lent already or being changed.
+    pub(crate) fn lend(&self) -> bool {
+        let lease = self.word(Word::Lease);
+        lease.compare_exchange(FREE, LENT, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// Takes the content that was lent; `None` if it is not, taken already, or has no such part.
@@ -238,14 +240,6 @@ impl OwnContent {
         let lease = self.mapping.word(Word::Lease);
         // If it was not being changed, there is nothing to settle.
         let _ = lease.compare_exchange(CHANGING, FREE, Ordering::AcqRel, Ordering::Acquire);
-    }
-}
-
-impl Mapping {
-    /// Lends the content that its host keeps, to be read; false if it is lent already or being changed.
-    pub(crate) fn lend_kept(&self) -> bool {
-        let lease = self.word(Word::Lease);
-        lease.compare_exchange(FREE, LENT, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }
 

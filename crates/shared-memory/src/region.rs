@@ -79,8 +79,9 @@ impl Region {
     }
 
     /// Lends what was filled in. The guest may take it from now on, and then it is the guest's until its loan is dropped.
-    pub fn lend(&mut self) {
-        self.mapping.lend();
+    /// False if it is lent already.
+    pub fn lend(&mut self) -> bool {
+        self.mapping.lend()
     }
 }
 

@@ -63,7 +63,7 @@ impl Lease {
 
     /// Lends the content; false if it is with the guest already, or being changed.
     pub fn lend(&self) -> bool {
-        self.0.lend_kept()
+        self.0.lend()
     }
 
     /// What has become of the descriptor.

@@ -19,7 +19,8 @@ fn a_content_is_the_guests_until_its_loan_is_dropped() {
     region.fill(0, &[1; 60_000]).expect("it fits");
     region.fill(60_000, &[2; 40_000]).expect("it fits");
     assert!(guest.borrow(HEADER, 100_000).is_none(), "it is not lent yet");
-    region.lend();
+    assert!(region.lend());
+    assert!(!region.lend(), "it is lent once at a time");
     let mut loan = guest.borrow(HEADER, 100_000).expect("it is lent");
     assert!(loan.as_ref()[..60_000].iter().all(|&byte| byte == 1));
     assert!(loan.as_ref()[60_000..].iter().all(|&byte| byte == 2));
@@ -31,7 +32,7 @@ fn a_content_is_the_guests_until_its_loan_is_dropped() {
     drop(loan);
     assert!(region.is_free());
     region.fill(0, &[3; 64]).expect("it is given back");
-    region.lend();
+    assert!(region.lend());
     assert_eq!(guest.borrow(HEADER, 64).expect("it is lent").as_ref(), [3; 64]);
 }
 
@@ -43,7 +44,7 @@ fn large_contents_arrive_whole_in_whatever_pieces_they_are_filled_in() {
         for (number, bytes) in content.chunks(piece).enumerate() {
             region.fill(number * piece, bytes).expect("it fits");
         }
-        region.lend();
+        assert!(region.lend());
         assert!(guest.borrow(HEADER, content.len()).expect("it is lent").as_ref() == content, "{piece}");
         region.fill(0, &vec![0; 9 << 20]).expect("it is given back");
     }
@@ -78,7 +79,7 @@ fn what_a_host_keeps_is_changed_by_it_alone_and_not_while_it_is_lent() {
 #[test]
 fn what_is_not_within_the_region_is_not_borrowed_and_not_filled() {
     let (mut region, guest) = joined(4096);
-    region.lend();
+    assert!(region.lend());
     let wrong =
         [(0, 64), (64, 64), (HEADER, 4097), (HEADER + 8, 8), (HEADER + 4096, 1), (usize::MAX & !63, 64)];
     for (offset, len) in wrong {
@@ -106,7 +107,7 @@ fn each_side_learns_what_the_other_says() {
 fn a_loan_outlives_both_sides() {
     let (mut region, guest) = joined(1000);
     region.fill(0, &[5; 1000]).expect("it fits");
-    region.lend();
+    assert!(region.lend());
     let loan = guest.borrow(HEADER, 1000).expect("it is lent");
     drop((region, guest));
     assert_eq!(loan.as_ref(), [5; 1000]);

@@ -111,9 +111,8 @@ impl Lender {
             self.filling = Some((index, to));
             return Placed::Partly(to - from);
         }
-        region.lend();
         let location = Location { region: region.number(), offset: HEADER as u64, len: payload.len() as u64 };
-        Placed::At(location, to - from)
+        if region.lend() { Placed::At(location, to - from) } else { Placed::Nowhere }
     }
 
     /// Whether a payload lies where the receiver may see it already.

@@ -28,7 +28,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use mosaic_proto::link::{
-    Admission, Attached, ConnectionId, DialFailure, Link as Machine, Outcome, Settings, Transmit,
+    Admission, Attached, ConnectionId, DialFailure, Link as Machine, Outcome, Settings,
 };
 use mosaic_proto::link::{Request, Verdict};
 use mosaic_proto::wire::{Lane, MosaicReady, Outgoing, Refusal};
@@ -49,6 +49,7 @@ use self::process::Watch;
 use self::pump::Pump;
 use self::recorder::{Happening, NOTEWORTHY_LAG, Recorder};
 use self::relief::Nudge;
+use self::write::Writer;
 use crate::connection::Opening;
 use crate::context::Context;
 use crate::dispatch::{Cancelling, Inbox};
@@ -121,26 +122,6 @@ struct LaneIo {
     trust: Option<Trust>,
     /// What was lent by an earlier connection did not get through: nothing is by later ones.
     lends_nothing: bool,
-}
-
-/// The right to write a lane, and what is left of the last write.
-#[derive(Debug, Default)]
-struct Writer {
-    transmit: Transmit,
-    /// Where the peer sees large payloads without that they are written.
-    lender: Option<Lender>,
-}
-
-impl Writer {
-    fn of(opening: &Opening, context: &Context) -> Writer {
-        match opening.lends {
-            true => {
-                let lender = Some(Lender::new(context));
-                Writer { transmit: Transmit::offering(SHARED_FRAME), lender }
-            }
-            false => Writer::default(),
-        }
-    }
 }
 
 impl Link {
@@ -253,17 +234,11 @@ impl Link {
                 state.armed = state.machine.poll_timeout();
                 state.armed
             };
-            let timer = async {
-                match due {
-                    Some(due) => tokio::time::sleep_until(self.context.instant(due)).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 biased;
                 () = self.over.cancelled() => return,
                 () = self.due_changed.notified() => {}
-                () = timer => {
+                () = at(due.map(|due| self.context.instant(due))) => {
                     let lag = self.run(Write::Urgent, |machine, now| {
                         let lag = due.map_or(Duration::ZERO, |due| now - due);
                         machine.set_lag(lag);
@@ -470,6 +445,14 @@ impl Link {
     /// Sends the reply to a request; the dispatcher flushes after a batch of them.
     pub(crate) fn reply(self: &Arc<Self>, write: Write, session: Session, id: u64, outgoing: Outgoing) {
         self.queue(write, |machine, now| machine.reply(now, session, id, outgoing));
+    }
+}
+
+/// Ends when it is time; never if that is not known.
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -20,11 +20,11 @@ use mosaic_proto::wire::Lane;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{Interest, Ready};
 use tokio::sync::{Notify, oneshot};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
-use super::Link;
 use super::pump::Turn;
 use super::reading::{Left, Reading};
+use super::{Link, at};
 use crate::transport::AnyStream;
 
 /// How long something may wait for the executor.
@@ -280,13 +280,6 @@ async fn end(ended: &mut Option<oneshot::Receiver<String>>) -> String {
         *ended = None;
     }
     std::future::pending().await
-}
-
-async fn at(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due).await,
-        None => std::future::pending().await,
-    }
 }
 
 fn interest(read: bool, write: bool) -> Option<Interest> {

@@ -5,11 +5,13 @@ use std::io::{ErrorKind, IoSlice};
 use std::sync::Arc;
 
 use mosaic_proto::Time;
-use mosaic_proto::link::ConnectionId;
+use mosaic_proto::link::{ConnectionId, Transmit};
 use mosaic_proto::wire::Lane;
 
-use super::lending::{Lender, Placed};
-use super::{Link, State, Write, Writer};
+use super::lending::{Lender, Placed, SHARED_FRAME};
+use super::{Link, State, Write};
+use crate::connection::Opening;
+use crate::context::Context;
 use crate::transport::{AnyStream, Stream, WRITE_AT_ONCE};
 
 /// Slices of one system call at most; more gain nothing at these sizes.
@@ -22,6 +24,26 @@ const PIECES: usize = 4;
 /// A descriptor goes with so many of the last bytes that there are: a read ends behind it, and who does not know that may
 /// wait for more in vain.
 const INTRODUCING: usize = 4096;
+
+/// The right to write a lane, and what is left of the last write.
+#[derive(Debug, Default)]
+pub(super) struct Writer {
+    pub(super) transmit: Transmit,
+    /// Where the peer sees large payloads without that they are written.
+    pub(super) lender: Option<Lender>,
+}
+
+impl Writer {
+    pub(super) fn of(opening: &Opening, context: &Context) -> Writer {
+        match opening.lends {
+            true => {
+                let lender = Some(Lender::new(context));
+                Writer { transmit: Transmit::offering(SHARED_FRAME), lender }
+            }
+            false => Writer::default(),
+        }
+    }
+}
 
 /// What an operation has left to be written, and by whom.
 pub(super) struct ToWrite {
