@@ -40,7 +40,8 @@ pub(crate) trait Stream: Send + Sync + fmt::Debug {
     /// Ready once [`Stream::try_read`] may have something. Only one task may wait at a time.
     fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Ready once [`Stream::try_write`] may take something. Only one task may wait at a time.
+    /// Ready once [`Stream::try_write`] may take something, after it has not. Only one task may wait at a time, the one that
+    /// waits to read if there is one.
     fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
 
     /// Reads what is there; `WouldBlock` if nothing is, 0 at the end. It may be called without waiting, from any thread.
@@ -184,11 +185,12 @@ pub(crate) async fn read_some(stream: &dyn Stream, buffer: &mut [u8]) -> io::Res
 /// Writes everything. Not cancel safe: part of it may have been written.
 pub(crate) async fn write_all(stream: &dyn Stream, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
-        poll_fn(|context| stream.poll_writable(context)).await?;
         match stream.try_write(&[IoSlice::new(bytes)]) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => bytes = &bytes[written..],
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                poll_fn(|context| stream.poll_writable(context)).await?;
+            }
             Err(error) => return Err(error),
         }
     }

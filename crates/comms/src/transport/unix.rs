@@ -11,10 +11,10 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt}
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use rustix::cmsg_space;
 use rustix::fs::FlockOperation;
 use rustix::net::sockopt;
@@ -24,10 +24,11 @@ use rustix::net::{
 };
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::net::{UnixListener, UnixStream};
 use tracing::debug;
 
-use super::{AnyStream, Read, Stream, Trust, anyway, read_from, write_to};
+use super::{AnyStream, Read, Stream, Trust, read_from};
 
 /// The send buffer. The kernel's default of 208 KiB costs a third of the throughput of large arrays.
 const SEND_BUFFER: usize = 1 << 20;
@@ -37,7 +38,8 @@ const DESCRIPTORS: usize = 4;
 
 #[derive(Debug)]
 pub(crate) struct Unix {
-    stream: UnixStream,
+    socket: Arc<OwnedFd>,
+    watch: Watch,
     descriptors: Arc<Descriptors>,
 }
 
@@ -223,15 +225,71 @@ fn adopt(stream: UnixStream) -> io::Result<AnyStream> {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
     }
     sockopt::set_socket_send_buffer_size(&stream, SEND_BUFFER)?;
-    Ok(Arc::new(Unix { stream, descriptors: Arc::default() }))
+    Ok(Arc::new(Unix::new(Arc::new(stream.into_std()?.into()), Arc::default())?))
+}
+
+/// What a reactor tells of a socket: of bytes and, only while somebody waits for it, of room. There is room again whenever
+/// the peer has read: a thread that hears of that is woken once more for each message.
+#[derive(Debug)]
+struct Watch {
+    registered: RwLock<Option<AsyncFd<Arc<OwnedFd>>>>,
+    for_room: AtomicBool,
+}
+
+impl Watch {
+    fn new(socket: &Arc<OwnedFd>) -> io::Result<Watch> {
+        let watch = Watch { registered: RwLock::new(None), for_room: AtomicBool::new(false) };
+        watch.register(socket, Interest::READABLE)?;
+        Ok(watch)
+    }
+
+    /// From now on the reactor in whose context this is called tells of these, first of what there is already.
+    fn register(&self, socket: &Arc<OwnedFd>, interest: Interest) -> io::Result<()> {
+        let mut registered = self.registered.write();
+        // A reactor takes a descriptor once.
+        *registered = None;
+        #[expect(
+            deprecated,
+            reason = "what makes it unsound is a descriptor that others may close; this one is owned"
+        )]
+        let watched = AsyncFd::with_interest(socket.clone(), interest)?;
+        *registered = Some(watched);
+        Ok(())
+    }
+
+    fn poll_bytes(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.ask(|watched| watched.poll_read_ready(context).map_ok(drop))?
+    }
+
+    /// Whoever waits for bytes is the same task: it is woken to wait for them anew.
+    fn poll_room(&self, socket: &Arc<OwnedFd>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.for_room.swap(true, Ordering::Relaxed) {
+            self.register(socket, Interest::READABLE.add(Interest::WRITABLE))?;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        ready!(self.ask(|watched| watched.poll_write_ready(context).map_ok(drop))?)?;
+        self.for_room.store(false, Ordering::Relaxed);
+        Poll::Ready(self.register(socket, Interest::READABLE))
+    }
+
+    fn ask<R>(&self, ask: impl FnOnce(&AsyncFd<Arc<OwnedFd>>) -> R) -> io::Result<R> {
+        let registered = self.registered.read();
+        let watched = registered.as_ref().ok_or_else(|| io::Error::other("no reactor takes the socket"))?;
+        Ok(ask(watched))
+    }
 }
 
 impl Unix {
+    fn new(socket: Arc<OwnedFd>, descriptors: Arc<Descriptors>) -> io::Result<Unix> {
+        Ok(Unix { watch: Watch::new(&socket)?, socket, descriptors })
+    }
+
     fn read_with_descriptors(&self, buffer: &mut [u8]) -> io::Result<Read> {
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(DESCRIPTORS))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let slices = &mut [IoSliceMut::new(buffer)];
-        let received = rustix::net::recvmsg(&self.stream, slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+        let received = rustix::net::recvmsg(&self.socket, slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
         let mut brought = false;
         for message in ancillary.drain() {
             let RecvAncillaryMessage::ScmRights(descriptors) = message else { continue };
@@ -247,35 +305,35 @@ impl Unix {
 
 impl Stream for Unix {
     fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.poll_read_ready(context)
+        self.watch.poll_bytes(context)
     }
 
     fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.poll_write_ready(context)
+        self.watch.poll_room(&self.socket, context)
     }
 
     fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         read_from(
             buffer.len(),
-            |read| self.stream.try_io(Interest::READABLE, read),
+            |read| self.watch.ask(|watched| watched.try_io(Interest::READABLE, |_| read()))?,
             || match self.descriptors.kept.load(Ordering::Acquire) {
                 true => self.read_with_descriptors(buffer),
-                false => Ok(Read::of(rustix::io::read(&self.stream, &mut *buffer)?)),
+                false => Ok(Read::of(rustix::io::read(&self.socket, &mut *buffer)?)),
             },
         )
     }
 
     fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        write_to(&self.stream, slices, |write| self.stream.try_io(Interest::WRITABLE, write))
+        Ok(rustix::io::writev(&self.socket, slices)?)
     }
 
     fn close(&self) {
         // An error means that the connection has ended already, which is what is wanted.
-        let _ = rustix::net::shutdown(&self.stream, Shutdown::Both);
+        let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
     }
 
     fn finish(&self) {
-        let _ = rustix::net::shutdown(&self.stream, Shutdown::Write);
+        let _ = rustix::net::shutdown(&self.socket, Shutdown::Write);
     }
 
     fn name(&self) -> &'static str {
@@ -283,7 +341,7 @@ impl Stream for Unix {
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.stream.as_fd())
+        Some(self.socket.as_fd())
     }
 
     fn trust(&self) -> Trust {
@@ -291,9 +349,8 @@ impl Stream for Unix {
     }
 
     fn moved(self: Arc<Self>) -> io::Result<AnyStream> {
-        let socket = self.stream.as_fd().try_clone_to_owned()?;
-        let stream = UnixStream::from_std(socket.into())?;
-        Ok(Arc::new(Unix { stream, descriptors: self.descriptors.clone() }))
+        let socket = Arc::new(self.socket.try_clone()?);
+        Ok(Arc::new(Unix::new(socket, self.descriptors.clone())?))
     }
 
     fn is_on_this_host(&self) -> bool {
@@ -309,10 +366,7 @@ impl Stream for Unix {
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
-        anyway(
-            |send| self.stream.try_io(Interest::WRITABLE, send),
-            || Ok(rustix::net::sendmsg(&self.stream, slices, &mut ancillary, SendFlags::NOSIGNAL)?),
-        )
+        Ok(rustix::net::sendmsg(&self.socket, slices, &mut ancillary, SendFlags::NOSIGNAL)?)
     }
 
     fn keep_descriptors(&self) {
