@@ -115,7 +115,7 @@ class Comms:
         kwargs: dict[str, Any],
         target: _Target | None,
         express: bool,
-        within: Answer | None,
+        serving: Any,
         timeout: float | None,
     ) -> Operation: ...
     def send(
@@ -125,9 +125,9 @@ class Comms:
         kwargs: dict[str, Any],
         target: _Target | None,
         express: bool,
-        within: Answer | None,
+        serving: Any,
         copied: bool,
-    ) -> Operation: ...
+    ) -> Operation | None: ...
     def send_failure(
         self, peer: str, kind: str, message: str, causes: list[str], traceback: str | None
     ) -> Operation: ...

@@ -13,6 +13,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Coroutine
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from . import _methods
@@ -162,7 +163,7 @@ def _run_at_once(
         result = [handler(*args, **kwargs)]
         # As above: whoever has the message has its arguments no more.
         kwargs.clear()
-        if inspect.iscoroutine(result[0]):
+        if isinstance(result[0], CoroutineType):
             # It is the handler's own affair who awaits it.
             result = [None]
         answer.reply(result)

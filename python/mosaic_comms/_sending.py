@@ -11,7 +11,7 @@ from . import _core
 from ._errors import TimeoutError
 from ._loops import is_current, run_on
 from ._messages import Command, Reply
-from ._serving import within
+from ._serving import serving
 
 if TYPE_CHECKING:
     from ._manager import CommsManager
@@ -100,7 +100,12 @@ class Sending:
             The future result, if ``options(reply=True)`` asks for it.
         """
         method, kwargs = _method(args, kwargs)
-        return await self._send_async(send_uid, method, kwargs, None)
+        if self._reply:
+            return self._ask(send_uid, method, kwargs, None)
+        left = self._message(send_uid, method, kwargs, None, False)
+        if left is not None:
+            await self._sent(left)
+        return None
 
     def send_recv(self, send_uid: str, /, *args: Any, **kwargs: Any) -> Any:
         """Call a method of a remote runtime and wait for its result, on a thread that may wait.
@@ -184,11 +189,12 @@ class Sending:
         array([0, 2, 4])
         """
         method, kwargs = _method(args, kwargs)
-        if send_uid == self._comms.uid:
+        comms = self._comms
+        if send_uid == comms.uid:
             return await self._call_self(method, kwargs, None)
-        waiting = self._begin_call(send_uid, method, kwargs, None)
-        if waiting is None:
+        if comms._over:
             return None
+        waiting = comms._start(self._request(send_uid, method, kwargs, None))
         # Nobody but the core refers to the arguments now.
         del kwargs
         await waiting
@@ -217,7 +223,12 @@ class Sending:
             The future result, if ``options(reply=True)`` asks for it.
         """
         target = _command(**command)
-        return await self._send_async(send_uid, target.method, target.kwargs, target)
+        if self._reply:
+            return self._ask(send_uid, target.method, target.kwargs, target)
+        left = self._message(send_uid, target.method, target.kwargs, target, False)
+        if left is not None:
+            await self._sent(left)
+        return None
 
     def cmd_recv(self, send_uid: str, /, **command: Any) -> Any:
         """Call a method of an object of a remote runtime and wait for its result: see `cmd_async` and `send_recv`."""
@@ -244,63 +255,57 @@ class Sending:
         1480
         """
         target = _command(**command)
-        if send_uid == self._comms.uid:
+        comms = self._comms
+        if send_uid == comms.uid:
             return await self._call_self(target.method, target.kwargs, target)
-        waiting = self._begin_call(send_uid, target.method, target.kwargs, target)
-        if waiting is None:
+        if comms._over:
             return None
+        waiting = comms._start(self._request(send_uid, target.method, target.kwargs, target))
         del command, target
         await waiting
         return waiting.result()
 
     # ---- how ----
 
-    def _request(
-        self, uid: str, method: str, kwargs: dict[str, Any], target: Command | None
-    ) -> _core.Operation:
+    def _request(self, uid: str, method: str, kwargs: dict[str, Any], target: Command | None) -> _core.Operation:
         """Make a call of it. What a handler requests is nested in the call that it serves."""
-        return self._comms._core.call(
-            uid, method, kwargs, _as_target(target), self._express, within(), self._timeout
-        )
+        comms = self._comms
+        if comms._driver is None:
+            comms._live()
+        at = None if target is None else _as_target(target)
+        return comms._core.call(uid, method, kwargs, at, self._express, serving.get(), self._timeout)
 
     def _message(
         self, uid: str, method: str, kwargs: dict[str, Any], target: Command | None, copied: bool
-    ) -> _core.Operation:
-        """Make a one-way message of it."""
-        return self._comms._core.send(
-            uid, method, kwargs, _as_target(target), self._express, within(), copied
-        )
-
-    def _post(self, uid: str, method: str, kwargs: dict[str, Any], target: Command | None) -> None:
+    ) -> _core.Operation | None:
+        """Send it one way, and give what there is left to wait for. One that copies waits for nobody to be found."""
         comms = self._comms
         if comms._over:
-            return
-        driver = comms._live()
+            return None
+        if comms._driver is None:
+            comms._live()
         if uid == comms.uid:
             comms._send_to_self(method, kwargs, target, None)
-        elif comms._is_there(uid):
-            driver.spawn(self._message(uid, method, kwargs, target, True))
+        elif comms._is_there(uid, or_asked_for=not copied):
+            at = None if target is None else _as_target(target)
+            return comms._core.send(uid, method, kwargs, at, self._express, serving.get(), copied)
+        return None
 
-    async def _send_async(
-        self, uid: str, method: str, kwargs: dict[str, Any], target: Command | None
-    ) -> Reply | None:
+    def _post(self, uid: str, method: str, kwargs: dict[str, Any], target: Command | None) -> None:
+        left = self._message(uid, method, kwargs, target, True)
+        if left is not None:
+            self._comms._live().spawn(left)
+
+    async def _sent(self, left: _core.Operation) -> None:
+        await self._comms._start(left)
+        left.result()
+
+    def _ask(self, uid: str, method: str, kwargs: dict[str, Any], target: Command | None) -> Reply | None:
         comms = self._comms
         if comms._over:
             return None
         comms._live()
-        if self._reply:
-            return self._ask(uid, method, kwargs, target)
-        if uid == comms.uid:
-            comms._send_to_self(method, kwargs, target, None)
-        elif comms._is_there(uid, or_asked_for=True):
-            sending = comms._start(self._message(uid, method, kwargs, target, False))
-            await sending
-            sending.result()
-        return None
-
-    def _ask(self, uid: str, method: str, kwargs: dict[str, Any], target: Command | None) -> Reply:
         reply = Reply()
-        comms = self._comms
         if uid == comms.uid:
             comms._send_to_self(method, kwargs, target, reply._future)
             return reply
@@ -311,16 +316,6 @@ class Sending:
         else:
             operation.add_done_callback(forward)
         return reply
-
-    def _begin_call(
-        self, uid: str, method: str, kwargs: dict[str, Any], target: Command | None
-    ) -> _core.Operation | None:
-        """Send a call to somebody else, and give what waits for its result; None after the stop."""
-        comms = self._comms
-        if comms._over:
-            return None
-        comms._live()
-        return comms._start(self._request(uid, method, kwargs, target))
 
     async def _call_self(self, method: str, kwargs: dict[str, Any], target: Command | None) -> Any:
         comms = self._comms
@@ -379,8 +374,8 @@ def _command(
     return Command(type, uid, method, tuple(args), dict(kwargs or {}))
 
 
-def _as_target(command: Command | None) -> tuple[str, str, tuple[Any, ...]] | None:
-    return None if command is None else (command.type, command.uid, command.args)
+def _as_target(command: Command) -> tuple[str, str, tuple[Any, ...]]:
+    return command.type, command.uid, command.args
 
 
 def _forwarding_to(reply: Reply) -> Callable[[_core.Operation], None]:

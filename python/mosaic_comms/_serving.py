@@ -23,7 +23,8 @@ class OwnAnswer:
         self._future = future
         self.wanted = future is not None
         self.number = -next(_numbers)
-        self.within = within()
+        answer = serving.get()
+        self.within: _core.Answer | None = answer.within if isinstance(answer, OwnAnswer) else answer
         """The request of somebody else that this is a part of."""
 
     def reply(self, result: list[Any]) -> None:
@@ -42,10 +43,4 @@ class OwnAnswer:
 serving: contextvars.ContextVar[_core.Answer | OwnAnswer | None] = contextvars.ContextVar(
     "mosaic_comms_serving", default=None
 )
-"""The answer to the request that the current task handles."""
-
-
-def within() -> _core.Answer | None:
-    """Give the request in which others are nested that are made here."""
-    answer = serving.get()
-    return answer.within if isinstance(answer, OwnAnswer) else answer
+"""The answer to the request that the current task handles, in which others are nested that are made there."""

@@ -71,6 +71,16 @@ impl Answer {
     }
 }
 
+/// The call that code serves which has this in its context: an answer, or one of Python's that is a part of another.
+pub(crate) fn served(serving: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Call>> {
+    let Some(serving) = serving else { return Ok(None) };
+    if let Ok(answer) = serving.cast::<Answer>() {
+        return Ok(answer.get().call());
+    }
+    let within = serving.getattr(pyo3::intern!(serving.py(), "within"))?;
+    Ok(within.cast::<Answer>().ok().and_then(|answer| answer.get().call()))
+}
+
 #[pymethods]
 impl Answer {
     /// Gives the result, which is the only element of a list, or nothing if nobody wants it.

@@ -14,7 +14,7 @@ use pyo3::types::{PyDict, PyTuple};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use crate::answer::Answer;
+use crate::answer::served;
 use crate::decode::{self, Sender};
 use crate::descriptors::Context;
 use crate::driver::Driver;
@@ -264,7 +264,7 @@ impl Comms {
 
     // ---- messages ----
 
-    /// A call, which `within` says to be a part of the handling of another. Its arrays are the caller's again when it has
+    /// A call, which is a part of the handling of another if that is `serving`. Its arrays are the caller's again when it has
     /// ended. One that the end of this manager has cut short gives None.
     #[expect(clippy::too_many_arguments, reason = "positional ones cost a call of the interpreter least")]
     fn call(
@@ -274,7 +274,7 @@ impl Comms {
         kwargs: &Bound<'_, PyDict>,
         target: Option<Target<'_>>,
         express: bool,
-        within: Option<&Bound<'_, Answer>>,
+        serving: Option<&Bound<'_, PyAny>>,
         timeout: Option<f64>,
     ) -> PyResult<Operation> {
         let args = self.encode(kwargs, target.as_ref(), Ownership::Lent(None))?;
@@ -297,22 +297,23 @@ impl Comms {
             Err(CallError::Stopped { .. }) if over.load(Ordering::Relaxed) => Ok(py.None()),
             Err(error) => Err(failure::call_error(py, &error)),
         });
-        Ok(operation.within(within.and_then(|answer| answer.get().call())))
+        Ok(operation.within(served(serving)?))
     }
 
-    /// A message one way. With `copied`, its arrays are the sender's again at once, else when it has ended. After the stop it
-    /// does nothing.
+    /// Sends a message one way, and gives what is left to wait for. With `copied`, its arrays are the sender's again at once,
+    /// else when that has ended. After the stop it does nothing.
     #[expect(clippy::too_many_arguments, reason = "as above")]
     fn send(
         &self,
+        py: Python<'_>,
         peer: &str,
         method: &str,
         kwargs: &Bound<'_, PyDict>,
         target: Option<Target<'_>>,
         express: bool,
-        within: Option<&Bound<'_, Answer>>,
+        serving: Option<&Bound<'_, PyAny>>,
         copied: bool,
-    ) -> PyResult<Operation> {
+    ) -> PyResult<Option<Operation>> {
         let (hold, mut let_go) = mpsc::channel(1);
         let ownership = if copied { Ownership::Copied } else { Ownership::Lent(Some(hold)) };
         let args = self.encode(kwargs, target.as_ref(), ownership)?;
@@ -336,7 +337,7 @@ impl Comms {
             }
         };
         let operation = self.operation(send, |py, error: &CallError| failure::call_error(py, error));
-        Ok(operation.within(within.and_then(|answer| answer.get().call())))
+        operation.within(served(serving)?).begin(py)
     }
 
     /// Tells a peer that something it has caused went wrong.

@@ -103,6 +103,19 @@ impl Operation {
         self
     }
 
+    /// Goes as far as it can without waiting. What is left of it can be started; nothing is if it is over, and has given
+    /// nothing.
+    pub(crate) fn begin(self, py: Python<'_>) -> PyResult<Option<Operation>> {
+        let mut running = self.take()?;
+        match running.poll(Waker::noop()) {
+            Poll::Ready(complete) => complete(py).map(|_| None),
+            Poll::Pending => {
+                *self.stage.lock() = Stage::Fresh(Native::new(running));
+                Ok(Some(self))
+            }
+        }
+    }
+
     fn take(&self) -> PyResult<Running> {
         let mut stage = self.stage.lock();
         let running = match &*stage {
