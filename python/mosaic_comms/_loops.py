@@ -87,6 +87,6 @@ def run_on(loop: asyncio.AbstractEventLoop, awaitable: Awaitable[object]) -> obj
 def forget() -> list[int]:
     """Forget all loops in a forked child, and give the descriptors of their drivers."""
     global _background, _lock, _drivers
-    descriptors = [driver.fileno() for driver in _drivers.values()]
+    descriptors = [each for driver in _drivers.values() for each in driver.descriptors()]
     _background, _lock, _drivers = None, threading.Lock(), weakref.WeakKeyDictionary()
     return descriptors

@@ -505,6 +505,8 @@ class CommsManager(Sending):
             answer.reply([None])
         self._heartbeats.stop()
         self._stopping = True
+        if self._loop is not None and not self._loop.is_running():
+            self._core.detach()
         await drive(self._core.stop())
         self._finish()
 

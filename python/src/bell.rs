@@ -3,12 +3,12 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Wake;
 
-use mosaic_comms::Unwritten;
+use mosaic_comms::{DataLane, Unwritten};
 use parking_lot::Mutex;
 use pyo3::{Py, PyAny};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -16,6 +16,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use crate::generation::Native;
 use crate::operation::Operation;
 use crate::runtime::{Arrival, Inbox};
+use crate::task::Task;
 
 /// What the loop's thread is asked to do.
 pub(crate) enum Turn {
@@ -23,6 +24,10 @@ pub(crate) enum Turn {
     GoOn(Arc<OperationWaker>),
     /// Something has come for a runtime.
     Arrive(Arc<Inbox>, Arrival),
+    /// A task of the core can go on.
+    Run(Arc<Task>),
+    /// The loop is to carry a data lane.
+    Carry(DataLane),
     /// Memory that was sent is not needed any more.
     Release(Py<PyAny>),
 }
@@ -32,9 +37,8 @@ pub(crate) struct Bell {
     /// Bounded by what was asked for: futures by their callers, arrivals by the windows of their links, releases by
     /// what was sent.
     queue: Mutex<VecDeque<Turn>>,
-    /// Answers that were given on the loop's thread and wait for its turn to end.
+    /// What waits for the end of the loop's turn to be written.
     unwritten: Mutex<Vec<Unwritten>>,
-    draining: AtomicBool,
     rung: AtomicBool,
     event: Native<OwnedFd>,
 }
@@ -45,15 +49,14 @@ impl Bell {
         Ok(Bell {
             queue: Mutex::default(),
             unwritten: Mutex::default(),
-            draining: AtomicBool::new(false),
             rung: AtomicBool::new(false),
             event: Native::new(event),
         })
     }
 
     /// The descriptor that is readable once the bell has rung.
-    pub(crate) fn descriptor(&self) -> Option<RawFd> {
-        self.event.inherited().map(AsRawFd::as_raw_fd)
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.event.inherited().map(AsFd::as_fd)
     }
 
     /// Leaves something, and wakes the loop if nobody has since it looked.
@@ -71,25 +74,17 @@ impl Bell {
         self.ring();
     }
 
-    /// Has an answer written at the end of the loop's turn: all that go to one peer at once.
-    pub(crate) fn write_later(&self, answer: Unwritten) {
+    /// Has something written at the end of the loop's turn: all that goes to one peer at once.
+    pub(crate) fn write_later(&self, queued: Unwritten) {
         let mut unwritten = self.unwritten.lock();
-        if !unwritten.iter().any(|other| other.is_written_with(&answer)) {
-            unwritten.push(answer);
+        if !unwritten.iter().any(|other| other.is_written_with(&queued)) {
+            unwritten.push(queued);
         }
         drop(unwritten);
-        if !self.draining.load(Ordering::Relaxed) {
-            self.ring();
-        }
+        self.ring();
     }
 
-    /// Writes the answers that were given in the turns that were taken, and those that are given from now on ring.
-    pub(crate) fn write_last(&self) {
-        self.draining.store(false, Ordering::Relaxed);
-        self.write();
-    }
-
-    /// Writes the answers that were given until now.
+    /// Writes what was queued until now.
     pub(crate) fn write(&self) {
         let unwritten = std::mem::take(&mut *self.unwritten.lock());
         unwritten.into_iter().for_each(Unwritten::write);
@@ -104,20 +99,32 @@ impl Bell {
         }
     }
 
-    /// Everything that was left so far. Whoever takes it calls [`Bell::write_last`] in the end.
-    pub(crate) fn answer(&self) -> VecDeque<Turn> {
-        self.draining.store(true, Ordering::Relaxed);
-        self.hush();
+    /// The loop is here: nobody has to ring until [`Bell::end`].
+    pub(crate) fn begin(&self) {
+        self.rung.store(true, Ordering::Release);
+    }
+
+    /// Everything that was left so far.
+    pub(crate) fn take(&self) -> VecDeque<Turn> {
         std::mem::take(&mut *self.queue.lock())
     }
 
-    /// From now on it can ring again: nothing is missed that is left after this.
-    fn hush(&self) {
+    /// The loop is about to go. Writes what was queued, and rings if something has been left that was not taken: whoever
+    /// leaves something from now on rings himself.
+    pub(crate) fn end(&self) {
+        self.write();
+        self.rung.store(false, Ordering::SeqCst);
+        if !self.queue.lock().is_empty() || !self.unwritten.lock().is_empty() {
+            self.ring();
+        }
+    }
+
+    /// It is silent until it rings again.
+    pub(crate) fn hush(&self) {
         if let Some(event) = self.event.get() {
             // It fails if it has not rung.
             let _ = rustix::io::read(event, &mut [0u8; 8]);
         }
-        self.rung.store(false, Ordering::Release);
     }
 
     /// Waits until it rings, or a signal comes.
@@ -125,6 +132,7 @@ impl Bell {
         let Some(event) = self.event.get() else { return Ok(()) };
         poll(&mut [PollFd::new(&event.as_fd(), PollFlags::IN)], None)?;
         self.hush();
+        self.rung.store(false, Ordering::Release);
         Ok(())
     }
 }

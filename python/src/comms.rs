@@ -22,7 +22,7 @@ use crate::encode::{self, Encoding, Ownership};
 use crate::failure;
 use crate::generation::Native;
 use crate::operation::Operation;
-use crate::runtime::{Inbox, PythonRuntime};
+use crate::runtime::{Inbox, OfInbox, PythonRuntime};
 use crate::settings;
 
 /// The manager of one runtime.
@@ -92,6 +92,14 @@ fn uid(name: &str) -> PyResult<Uid> {
     Uid::new(name).map_err(|error| PyValueError::new_err(error.to_string()))
 }
 
+impl Drop for Comms {
+    fn drop(&mut self) {
+        if self.manager.get().is_some() {
+            self.inbox.close();
+        }
+    }
+}
+
 #[pymethods]
 impl Comms {
     #[new]
@@ -108,7 +116,7 @@ impl Comms {
             settings.get_item("security")?.is_some_and(|name| name.eq("insecure").unwrap_or(false));
         let sender = if insecure { Sender::Anyone } else { Sender::Authenticated };
         let inbox = Arc::new(Inbox::new(receiver, observer, sender));
-        let config = settings::config(settings, context)?;
+        let config = settings::config(settings, context)?.event_loop(Arc::new(OfInbox(inbox.clone())));
         let monitor = config.monitor_place();
         let manager = CommsManager::new(uid, PythonRuntime(inbox.clone()), config)
             .map_err(|error| failure::start_error(py, &error))?;
@@ -119,6 +127,11 @@ impl Comms {
     /// From now on everything that comes is received on this loop.
     fn attach(&self, driver: &Driver) {
         self.inbox.attach(driver.bell());
+    }
+
+    /// The loop does not run any more: nothing is received, and a stop waits for no handler.
+    fn detach(&self) {
+        self.inbox.close();
     }
 
     /// From now on those who ask are told of these methods: each with its documentation, and its arguments with what they

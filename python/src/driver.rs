@@ -1,6 +1,7 @@
 //! What an asyncio loop has of us: it drives operations and receives for the managers that live on it.
 
 use std::collections::VecDeque;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
@@ -9,15 +10,20 @@ use pyo3::exceptions::{PyException, PyRuntimeError};
 use pyo3::prelude::*;
 
 use crate::bell::{Attention, Bell, OperationWaker, Turn};
+use crate::lanes::Lanes;
 use crate::operation::Operation;
 
 /// How long answers wait for others at most, but for the handler that runs then.
 const ANSWERS_WAIT: Duration = Duration::from_millis(1);
 
+/// Times that a drain looks for what its turns have left to be done, before the loop has its own turn.
+const ROUNDS: usize = 4;
+
 /// The driver of one loop. The loop watches [`Driver::fileno`], and calls [`Driver::drain`] when it is readable.
 #[pyclass(frozen, weakref)]
 pub(crate) struct Driver {
     bell: Arc<Bell>,
+    lanes: Lanes,
 }
 
 impl Driver {
@@ -25,12 +31,29 @@ impl Driver {
         &self.bell
     }
 
+    /// Reads what has come, and does what comes of it.
+    fn drain_in_rounds(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| {
+            if self.lanes.read() {
+                self.bell.hush();
+            }
+        });
+        for _ in 0..ROUNDS {
+            let mut turns = self.bell.take();
+            if turns.is_empty() {
+                break;
+            }
+            self.take_turns(py, &mut turns).inspect_err(|_| self.bell.leave_first(turns))?;
+        }
+        Ok(())
+    }
+
     /// Takes turns until one ends the loop. What they answer is written together, unless one takes long: nobody is to wait
     /// for the handlers that come behind his own.
     fn take_turns(&self, py: Python<'_>, turns: &mut VecDeque<Turn>) -> PyResult<()> {
         let mut written = Instant::now();
         while let Some(turn) = turns.pop_front() {
-            match take_turn(py, turn) {
+            match self.take_turn(py, turn) {
                 Err(error) if error.is_instance_of::<PyException>(py) => error.write_unraisable(py, None),
                 taken => taken?,
             }
@@ -38,6 +61,17 @@ impl Driver {
                 py.detach(|| self.bell.write());
                 written = Instant::now();
             }
+        }
+        Ok(())
+    }
+
+    fn take_turn(&self, py: Python<'_>, turn: Turn) -> PyResult<()> {
+        match turn {
+            Turn::GoOn(waker) => go_on(py, waker)?,
+            Turn::Arrive(inbox, arrival) => inbox.hand_over(py, arrival)?,
+            Turn::Run(task) => task.run(),
+            Turn::Carry(lane) => self.lanes.add(lane),
+            Turn::Release(object) => drop(object),
         }
         Ok(())
     }
@@ -64,36 +98,37 @@ fn go_on(py: Python<'_>, waker: Arc<OperationWaker>) -> PyResult<()> {
     }
 }
 
-fn take_turn(py: Python<'_>, turn: Turn) -> PyResult<()> {
-    match turn {
-        Turn::GoOn(waker) => go_on(py, waker),
-        Turn::Arrive(inbox, arrival) => inbox.hand_over(py, arrival),
-        Turn::Release(object) => {
-            drop(object);
-            Ok(())
-        }
-    }
+fn another_process() -> PyErr {
+    PyRuntimeError::new_err("this loop belongs to another process")
 }
 
 #[pymethods]
 impl Driver {
     #[new]
     fn new() -> PyResult<Driver> {
-        Ok(Driver { bell: Arc::new(Bell::new()?) })
+        let bell = Bell::new()?;
+        let lanes = Lanes::new(bell.descriptor().ok_or_else(another_process)?)?;
+        Ok(Driver { bell: Arc::new(bell), lanes })
     }
 
     /// The descriptor to watch.
     fn fileno(&self) -> PyResult<i32> {
-        self.bell.descriptor().ok_or_else(|| PyRuntimeError::new_err("this loop belongs to another process"))
+        self.lanes.descriptor().ok_or_else(another_process)
+    }
+
+    /// The descriptors that it has open, also in a child that has inherited it.
+    fn descriptors(&self) -> Vec<i32> {
+        let bell = self.bell.descriptor().map(|bell| bell.as_raw_fd());
+        self.lanes.descriptor().into_iter().chain(bell).collect()
     }
 
     /// Does what there is to do. What goes wrong with one thing is reported and keeps nothing else from being done, unless
     /// it is what ends the loop.
     fn drain(&self, py: Python<'_>) -> PyResult<()> {
-        let mut turns = self.bell.answer();
-        let drained = self.take_turns(py, &mut turns);
-        py.detach(|| self.bell.write_last());
-        drained.inspect_err(|_| self.bell.leave_first(turns))
+        self.bell.begin();
+        let drained = self.drain_in_rounds(py);
+        py.detach(|| self.bell.end());
+        drained
     }
 
     /// Starts an operation for whoever awaits it then.

@@ -3,9 +3,10 @@
 //!
 //! Three threads meet here, and this is who may do what:
 //!
-//! - an **I/O thread** never takes the interpreter's lock. It leaves what has come in a [`bell`], and rings it;
-//! - the **loop's thread** is woken by the bell and drains it: it alone decodes, completes futures, calls handlers and
-//!   lets go of the Python objects whose memory was sent;
+//! - an **I/O thread** never takes the interpreter's lock. What it does for a loop that does not come, and what is left for that
+//!   to do, it leaves at a [`bell`], and rings it;
+//! - the **loop's thread** is woken by the bell and by what comes on its [`lanes`]: it reads those, and it alone decodes,
+//!   completes futures, calls handlers and lets go of the Python objects whose memory was sent;
 //! - **other threads** wait for an operation without holding the interpreter's lock.
 
 mod answer;
@@ -17,11 +18,13 @@ mod driver;
 mod encode;
 mod failure;
 mod generation;
+mod lanes;
 mod memory;
 mod numpy;
 mod operation;
 mod runtime;
 mod settings;
+mod task;
 
 use pyo3::prelude::*;
 

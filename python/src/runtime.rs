@@ -1,10 +1,16 @@
 //! A Python runtime as the core sees it: it passes everything on to the loop on which the runtime lives.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::fmt;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::Wake;
 
-use mosaic_comms::{Args, Assignment, Call, Handling, Method, ObjectRef, Reason, Runtime, Uid, Undecoded};
+use mosaic_comms::{
+    Args, Assignment, Call, DataLane, EventLoop, Handling, Method, ObjectRef, Reason, Runtime, Uid,
+    Undecoded, Unwritten,
+};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
@@ -12,6 +18,7 @@ use pyo3::types::{PyString, PyTuple};
 use crate::answer::Answer;
 use crate::bell::{Bell, Turn};
 use crate::decode::{self, Sender};
+use crate::task::Task;
 
 /// Something that has come for a runtime.
 pub(crate) enum Arrival {
@@ -50,8 +57,12 @@ pub(crate) struct Inbox {
 #[derive(Default)]
 struct State {
     /// Bounded by the windows of the links.
-    waiting: VecDeque<Arrival>,
+    waiting: VecDeque<Turn>,
     bell: Option<Arc<Bell>>,
+    /// All that may not be over.
+    tasks: Vec<Weak<Task>>,
+    /// Nobody takes anything any more.
+    closed: bool,
 }
 
 impl Inbox {
@@ -76,16 +87,31 @@ impl Inbox {
     /// From now on what comes goes to this loop, first what came before.
     pub(crate) fn attach(self: &Arc<Self>, bell: &Arc<Bell>) {
         let mut state = self.state.lock();
-        state.waiting.drain(..).for_each(|arrival| bell.leave(Turn::Arrive(self.clone(), arrival)));
+        state.waiting.drain(..).for_each(|turn| bell.leave(turn));
         state.bell = Some(bell.clone());
     }
 
-    fn take(self: &Arc<Self>, arrival: Arrival) {
+    /// Leaves something to the loop.
+    pub(crate) fn leave(&self, turn: Turn) {
         let mut state = self.state.lock();
         match &state.bell {
-            Some(bell) => bell.leave(Turn::Arrive(self.clone(), arrival)),
-            None => state.waiting.push_back(arrival),
+            Some(bell) => bell.leave(turn),
+            None => state.waiting.push_back(turn),
         }
+    }
+
+    fn take(self: &Arc<Self>, arrival: Arrival) {
+        self.leave(Turn::Arrive(self.clone(), arrival));
+    }
+
+    /// Nobody takes anything any more, and no task goes on.
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        let (waiting, tasks) = (std::mem::take(&mut state.waiting), std::mem::take(&mut state.tasks));
+        drop(state);
+        drop(waiting);
+        tasks.iter().filter_map(Weak::upgrade).for_each(|task| task.drop_rest());
     }
 
     /// Gives it to Python, on the loop's thread.
@@ -120,6 +146,41 @@ impl Inbox {
             }
         }
         Ok(())
+    }
+}
+
+/// What a manager has of the loop on which its runtime lives.
+pub(crate) struct OfInbox(pub(crate) Arc<Inbox>);
+
+impl EventLoop for OfInbox {
+    fn spawn(&self, task: Pin<Box<dyn Future<Output = ()> + Send>>) {
+        let task = Task::new(task, &self.0);
+        {
+            let mut state = self.0.state.lock();
+            if state.closed {
+                return;
+            }
+            state.tasks.retain(|task| task.strong_count() > 0);
+            state.tasks.push(Arc::downgrade(&task));
+        }
+        task.wake();
+    }
+
+    fn carry(&self, lane: DataLane) {
+        self.0.leave(Turn::Carry(lane));
+    }
+
+    fn write(&self, queued: Unwritten) {
+        match self.0.bell() {
+            Some(bell) => bell.write_later(queued),
+            None => queued.write(),
+        }
+    }
+}
+
+impl fmt::Debug for OfInbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OfInbox")
     }
 }
 

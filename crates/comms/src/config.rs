@@ -1,6 +1,7 @@
 //! The settings of a manager, each with its unit, its default and what it trades.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mosaic_proto::Intervals;
@@ -9,6 +10,7 @@ use thiserror::Error;
 use tokio::runtime::Handle;
 
 use crate::context::Context;
+use crate::event_loop::EventLoop;
 
 /// How long a handshake waits by default: time enough for a monitor that is started together with those who join.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
@@ -70,6 +72,7 @@ pub struct Config {
     pub(crate) monitor: Option<(String, u16)>,
     pub(crate) context: Option<Context>,
     pub(crate) executor: Option<Handle>,
+    pub(crate) event_loop: Option<Arc<dyn EventLoop>>,
     pub(crate) security: Security,
     pub(crate) unix_sockets: UnixSockets,
     pub(crate) refusals: Refusals,
@@ -91,6 +94,7 @@ impl Default for Config {
             monitor: None,
             context: None,
             executor: None,
+            event_loop: None,
             security: Security::default(),
             unix_sockets: UnixSockets::default(),
             refusals: Refusals::default(),
@@ -210,6 +214,14 @@ impl Config {
     #[must_use]
     pub fn executor(mut self, executor: Handle) -> Self {
         self.executor = Some(executor);
+        self
+    }
+
+    /// A loop of another language that takes the executor's part of what is done for each message: its thread reads and writes
+    /// small messages and starts handlers. Default: none.
+    #[must_use]
+    pub fn event_loop(mut self, event_loop: Arc<dyn EventLoop>) -> Self {
+        self.event_loop = Some(event_loop);
         self
     }
 

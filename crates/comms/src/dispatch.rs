@@ -117,7 +117,7 @@ impl Inbox {
     pub(crate) fn dispatch(&self, shared: &Arc<Shared>, message: Message) {
         let dispatcher = self.dispatcher.get_or_init(|| {
             let (sender, receiver) = mpsc::unbounded_channel();
-            shared.handlers.spawn_on(run(shared.clone(), receiver), &shared.executor);
+            shared.start_dispatcher(run(shared.clone(), receiver));
             sender
         });
         // A dispatcher ends with its link or the manager; what comes then is answered by that end.

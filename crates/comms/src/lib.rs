@@ -78,6 +78,7 @@ mod descriptors;
 mod dispatch;
 mod encode;
 mod error;
+mod event_loop;
 mod events;
 mod exclusive;
 mod generated;
@@ -112,11 +113,13 @@ pub use error::{
     Attempt, BindError, CallError, ConnectError, HandlerError, RecvError, RemoteError, StartError,
     TrySendError, TrySendReason, UnknownPeer, WaitError,
 };
+pub use event_loop::EventLoop;
 pub use events::{Event, Events};
 pub use exclusive::Exclusive;
 #[doc(hidden)]
 pub use kwargs::__argument_name;
 pub use kwargs::{IntoArgs, Kwargs};
+pub use link::{Carried, DataLane};
 pub use manager::{
     Beat, Calling, CommsManager, Inspection, Listening, Protocol, Reply, ReplyId, SendMessage, SendRecv,
     SendRecvAll, Sending, WaitFor,

@@ -83,15 +83,19 @@ impl Slot {
     }
 }
 
-/// A result that has been queued. Several that one thread gives are written together.
-#[must_use = "the result waits for it"]
+/// Something that has been queued, such as a result. What one thread queues is written together.
+#[must_use = "it waits to be written"]
 #[derive(Clone)]
 pub struct Unwritten(Arc<Link>);
 
 impl Unwritten {
+    pub(crate) fn of(link: &Arc<Link>) -> Unwritten {
+        Unwritten(link.clone())
+    }
+
     /// Writes what is queued for the peer.
     pub fn write(self) {
-        self.0.queue(Write::Now, |_, _| ());
+        self.0.write_in_turn();
     }
 
     /// Whether the other one is for the same peer: to write one of them is enough.

@@ -15,6 +15,7 @@
 mod events;
 mod lending;
 mod operate;
+mod outside;
 mod process;
 mod pump;
 mod reading;
@@ -45,9 +46,11 @@ use tracing::debug;
 use self::lending::Lender;
 pub(crate) use self::lending::{Borrowed, Borrower, SHARED_FRAME};
 pub(crate) use self::operate::Write;
+pub use self::outside::{Carried, DataLane};
 use self::process::Watch;
 use self::pump::Pump;
 use self::recorder::{Happening, NOTEWORTHY_LAG, Recorder};
+pub(crate) use self::relief::Carrier;
 use self::relief::Nudge;
 use self::write::Writer;
 use crate::connection::Opening;
@@ -132,6 +135,7 @@ impl Link {
         tasks: TaskTracker,
         settings: Settings,
     ) -> Arc<Link> {
+        let event_loop = owner.upgrade().and_then(|owner| owner.config.event_loop.clone());
         let link = Arc::new(Link {
             peer: settings.peer.clone(),
             number: context.draw(),
@@ -150,7 +154,7 @@ impl Link {
             }),
             in_order: ReentrantMutex::new(()),
             wake: [Notify::new(), Notify::new()],
-            nudge: Nudge::default(),
+            nudge: Nudge::new(event_loop),
             due_changed: Notify::new(),
             changed: Notify::new(),
             patience: AtomicUsize::new(0),
@@ -348,7 +352,9 @@ impl Link {
     fn lend(&self, opening: &mut Opening) -> Option<Arc<Shared>> {
         let owner = self.owner.upgrade()?;
         opening.stream.descriptor()?;
-        {
+        if owner.config.event_loop.is_some() {
+            opening.stream = opening.stream.clone().unwatched()?;
+        } else {
             let _reactor = owner.carrying_executor()?.enter();
             opening.stream = opening.stream.clone().moved().ok()?;
         }

@@ -70,7 +70,7 @@ impl Pump {
         if let Some(owner) = self.carrier.take() {
             let (carrier, relief) = Carrier::share(&reading);
             self.relief = Some(relief);
-            owner.carry_on_executor(carrier.carry());
+            owner.carry(carrier);
             // What has come already is told by no reactor.
             reading.link.wake[reading.lane.index()].notify_one();
         }

@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 
 use mosaic_proto::link::ConnectionId;
@@ -22,6 +21,10 @@ use crate::transport::{AnyStream, READ_AT_ONCE};
 /// which is what a small message on another connection waits at most.
 const READS: usize = 2;
 
+/// Bytes that are still to come of one content beyond which the loop of another language leaves it to the I/O thread, whose
+/// turns take less time.
+const LARGE: usize = READS * READ_AT_ONCE;
+
 thread_local! {
     /// What the connections of a thread are read into, one after the other: an idle link holds no memory for it.
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_AT_ONCE]);
@@ -35,8 +38,6 @@ pub(super) struct Reading {
     pub(super) stream: AnyStream,
     /// Whoever holds it reads, and hands over what was read before letting it go: that keeps the order.
     parser: Mutex<Parser>,
-    /// How often the executor has been here.
-    visits: AtomicU64,
     /// The I/O thread has read, for the executor that found it at that.
     pub(super) free: Notify,
 }
@@ -72,25 +73,7 @@ impl Reading {
         stream: AnyStream,
         parser: Parser,
     ) -> Reading {
-        Reading {
-            link,
-            lane,
-            connection,
-            stream,
-            parser: Mutex::new(parser),
-            visits: AtomicU64::new(0),
-            free: Notify::new(),
-        }
-    }
-
-    /// The executor is here.
-    pub(super) fn visit(&self) {
-        self.visits.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// How often the executor has been here.
-    pub(super) fn visits(&self) -> u64 {
-        self.visits.load(Ordering::Acquire)
+        Reading { link, lane, connection, stream, parser: Mutex::new(parser), free: Notify::new() }
     }
 
     /// Ends when there may be something to read or, if the system had taken no more, it takes more. For the one whose
@@ -115,6 +98,12 @@ impl Reading {
     /// Why the connection is over.
     pub(super) fn begin(&self, unread: &[u8]) -> Result<(), String> {
         self.parser.lock().take(self, unread)
+    }
+
+    /// Whether most of a large content is still to come; `None` while another thread reads.
+    pub(super) fn is_amid_large(&self) -> Option<bool> {
+        let mut parser = self.parser.try_lock()?;
+        Some(parser.receiver.direct().is_some_and(|rest| rest.len() > LARGE))
     }
 
     /// Reads what is there, up to a bound, and hands it to the link.

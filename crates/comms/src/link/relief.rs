@@ -13,7 +13,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use mosaic_proto::wire::Lane;
@@ -25,6 +25,8 @@ use tokio::time::Instant;
 use super::pump::Turn;
 use super::reading::{Left, Reading};
 use super::{Link, at};
+use crate::dispatch::Unwritten;
+use crate::event_loop::EventLoop;
 use crate::transport::AnyStream;
 
 /// How long something may wait for the executor.
@@ -38,14 +40,55 @@ pub(super) struct Nudge {
     /// Whether the I/O thread looks soon anyway.
     looks_soon: AtomicBool,
     executor: Notify,
+    /// Whose turn it is in the executor's stead.
+    event_loop: Option<Arc<dyn EventLoop>>,
+    /// The loop has left a large content to the I/O thread, which reads at once meanwhile.
+    is_left: AtomicBool,
+    /// How often the executor, or the loop, has been here.
+    visits: AtomicU64,
+}
+
+impl Nudge {
+    pub(super) fn new(event_loop: Option<Arc<dyn EventLoop>>) -> Nudge {
+        Nudge { event_loop, ..Nudge::default() }
+    }
+
+    /// The I/O thread is to read at once, until it is taken back.
+    pub(super) fn leave_to_io(&self) {
+        self.is_left.store(true, Ordering::Release);
+    }
+
+    pub(super) fn take_back(&self) {
+        self.is_left.store(false, Ordering::Release);
+        self.visit();
+    }
+
+    /// The executor, or the loop, is here.
+    pub(super) fn visit(&self) {
+        self.visits.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The loop is here, if one carries the lane.
+    pub(super) fn visit_of_loop(&self) {
+        if self.event_loop.is_some() {
+            self.visit();
+        }
+    }
+
+    pub(super) fn visits(&self) -> u64 {
+        self.visits.load(Ordering::Acquire)
+    }
 }
 
 impl Link {
     /// Leaves it to others to write what is queued, together with what will be by then.
-    pub(super) fn nudge(&self, lane: Lane) {
+    pub(super) fn nudge(self: &Arc<Self>, lane: Lane) {
         let nudge = &self.nudge;
         if lane == Lane::Data && nudge.carriers.load(Ordering::Acquire) > 0 {
-            nudge.executor.notify_one();
+            match &nudge.event_loop {
+                Some(event_loop) => event_loop.write(Unwritten::of(self)),
+                None => nudge.executor.notify_one(),
+            }
             if nudge.looks_soon.load(Ordering::Acquire) {
                 return;
             }
@@ -54,9 +97,9 @@ impl Link {
     }
 }
 
-/// The executor's side: a task that carries the connection until it ends. Nobody is nudged once it is dropped.
-pub(super) struct Carrier {
-    reading: Arc<Reading>,
+/// The executor's side: it carries the connection until that ends. Nobody is nudged once it is dropped.
+pub(crate) struct Carrier {
+    pub(super) reading: Arc<Reading>,
     ended: Option<oneshot::Sender<String>>,
 }
 
@@ -65,22 +108,29 @@ impl Carrier {
     pub(super) fn share(reading: &Arc<Reading>) -> (Carrier, Relief) {
         let (ended, end) = oneshot::channel();
         reading.link.nudge.carriers.fetch_add(1, Ordering::AcqRel);
+        reading.link.nudge.is_left.store(false, Ordering::Release);
         let carrier = Carrier { reading: reading.clone(), ended: Some(ended) };
         let relief =
             Relief { reading: reading.clone(), ended: Some(end), watched: None, look: None, duty: None };
         (carrier, relief)
     }
 
-    pub(super) async fn carry(mut self) {
+    /// Carries the connection as a task.
+    pub(crate) async fn carry(mut self) {
         let over = self.reading.link.over.clone();
         let end = tokio::select! {
             biased;
             () = over.cancelled() => return,
             end = carry(&self.reading) => end,
         };
+        self.end(end);
+    }
+
+    /// The connection has ended.
+    pub(super) fn end(&mut self, why: String) {
         if let Some(ended) = self.ended.take() {
-            // The connection may be over already.
-            let _ = ended.send(end);
+            // It may be known already.
+            let _ = ended.send(why);
         }
     }
 }
@@ -101,7 +151,7 @@ async fn carry(reading: &Reading) -> String {
                 if let Err(error) = readable {
                     return error.to_string();
                 }
-                reading.visit();
+                link.nudge.visit();
                 let left = match reading.read() {
                     Ok(left) => left,
                     Err(why) => return why,
@@ -116,7 +166,7 @@ async fn carry(reading: &Reading) -> String {
                 }
             }
             () = link.nudge.executor.notified() => {
-                reading.visit();
+                link.nudge.visit();
                 // What is ready to run queues its messages first, and all go in one write.
                 tokio::task::yield_now().await;
                 link.flush(Lane::Data);
@@ -167,7 +217,7 @@ impl Relief {
             if self.duty.is_some() && self.reading.stream.has_more() && self.is_on_duty() {
                 return Ok(Turn::Read);
             }
-            let interest = interest(self.look.is_none(), blocked);
+            let interest = interest(self.look.is_none() || self.is_left(), blocked);
             tokio::select! {
                 biased;
                 why = end(&mut self.ended) => return Err(io::Error::other(why)),
@@ -212,12 +262,19 @@ impl Relief {
 
     /// Something is to be done. False if the executor has its time for it.
     fn is_on_duty(&mut self) -> bool {
-        let visits = self.reading.visits();
+        let visits = self.reading.link.nudge.visits();
         self.duty = self.duty.filter(|duty| duty.visits == visits);
+        if self.is_left() {
+            return true;
+        }
         if self.duty.is_none() && self.look.is_none() {
             self.look_soon(visits);
         }
         self.duty.is_some()
+    }
+
+    fn is_left(&self) -> bool {
+        self.reading.link.nudge.is_left.load(Ordering::Acquire)
     }
 
     fn look_soon(&mut self, visits: u64) {
@@ -231,7 +288,8 @@ impl Relief {
         let (_, seen) = self.look.take()?;
         // What is queued after this wakes us.
         self.reading.link.nudge.looks_soon.store(false, Ordering::Release);
-        let (visits, waits) = (self.reading.visits(), self.reading.link.waits_for_writer(Lane::Data));
+        let (visits, waits) =
+            (self.reading.link.nudge.visits(), self.reading.link.waits_for_writer(Lane::Data));
         if visits == seen {
             self.duty = Some(Duty { visits, in_earnest: waits });
             return Some(if waits { Turn::Write } else { Turn::Read });
@@ -248,7 +306,7 @@ impl Relief {
         match left {
             Left::Busy => {
                 self.duty = None;
-                self.look_soon(self.reading.visits());
+                self.look_soon(self.reading.link.nudge.visits());
                 return;
             }
             Left::Nothing => self.duty = self.duty.filter(|duty| duty.in_earnest),

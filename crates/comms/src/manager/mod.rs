@@ -10,6 +10,7 @@
 
 mod accept;
 mod blocking;
+mod carrying;
 mod command;
 mod dial;
 mod draft;
@@ -351,16 +352,6 @@ impl CommsManager {
 }
 
 impl Shared {
-    /// The executor, if it carries data lanes.
-    pub(crate) fn carrying_executor(&self) -> Option<&Handle> {
-        self.executor_carries.then_some(&self.executor)
-    }
-
-    /// Has a data lane carried on the executor.
-    pub(crate) fn carry_on_executor(&self, carrier: impl Future<Output = ()> + Send + 'static) {
-        self.program.spawn_on(carrier, &self.executor);
-    }
-
     /// A handle for a handler.
     pub(crate) fn handle(self: &Arc<Self>) -> CommsManager {
         CommsManager { shared: self.clone(), _guard: self.guard.get().and_then(Weak::upgrade) }

@@ -73,6 +73,11 @@ pub(crate) trait Stream: Send + Sync + fmt::Debug {
     /// What the system says if it gives no descriptor: `self` goes on as it was.
     fn moved(self: Arc<Self>) -> io::Result<AnyStream>;
 
+    /// The same connection, of which no reactor tells: whoever has its descriptor watches that. `None` if reading it needs one.
+    fn unwatched(self: Arc<Self>) -> Option<AnyStream> {
+        None
+    }
+
     /// Whether a read would bring something that the system has given already, of which no reactor tells.
     fn has_more(&self) -> bool {
         false

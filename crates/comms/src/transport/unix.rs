@@ -230,7 +230,7 @@ fn adopt(stream: UnixStream) -> io::Result<AnyStream> {
 
 /// What a reactor tells of a socket: of bytes and, only while somebody waits for it, of room. There is room again whenever
 /// the peer has read: a thread that hears of that is woken once more for each message.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Watch {
     registered: RwLock<Option<AsyncFd<Arc<OwnedFd>>>>,
     for_room: AtomicBool,
@@ -238,7 +238,7 @@ struct Watch {
 
 impl Watch {
     fn new(socket: &Arc<OwnedFd>) -> io::Result<Watch> {
-        let watch = Watch { registered: RwLock::new(None), for_room: AtomicBool::new(false) };
+        let watch = Watch::default();
         watch.register(socket, Interest::READABLE)?;
         Ok(watch)
     }
@@ -351,6 +351,11 @@ impl Stream for Unix {
     fn moved(self: Arc<Self>) -> io::Result<AnyStream> {
         let socket = Arc::new(self.socket.try_clone()?);
         Ok(Arc::new(Unix::new(socket, self.descriptors.clone())?))
+    }
+
+    fn unwatched(self: Arc<Self>) -> Option<AnyStream> {
+        let socket = Arc::new(self.socket.try_clone().ok()?);
+        Some(Arc::new(Unix { socket, watch: Watch::default(), descriptors: self.descriptors.clone() }))
     }
 
     fn is_on_this_host(&self) -> bool {
