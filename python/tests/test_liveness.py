@@ -6,8 +6,10 @@ import asyncio
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import HERE, network, run
 
 import mosaic_comms
@@ -63,6 +65,39 @@ def test_a_runtime_whose_interpreter_is_held_is_alive(worker: Any) -> None:
             watching.cancel()
 
     run(test())
+
+
+def test_what_a_handler_sends_arrives_while_it_computes(worker: Any, tmp_path: Path) -> None:
+    arrived, last = [], tmp_path / "last"
+
+    class Head:
+        def note(self, sender: str, number: int) -> None:
+            arrived.append(number)
+            if number == 99:
+                last.touch()
+
+    async def test() -> None:
+        async with network(("monitor", Head())) as [monitor]:
+            worker("worker:0", monitor.port)
+            await monitor.wait_for("worker:0")
+            await monitor.send_recv_async("worker:0", method="send_and_compute", path=str(last))
+            assert arrived == list(range(100))
+
+    run(test())
+
+
+def test_a_manager_whose_loop_has_ended_does_not_wait_for_it_to_stop() -> None:
+    async def begin() -> list[mosaic_comms.CommsManager]:
+        monitor = await mosaic_comms.start("monitor", address=HERE, drain_within=1000.0)
+        place = monitor.address, monitor.port
+        comms = await mosaic_comms.start("worker:0", address=HERE, monitor=place, drain_within=1000.0)
+        await monitor.wait_for("worker:0")
+        with pytest.raises(mosaic_comms.RemoteError):
+            await comms.send_recv_async("monitor", method="absent")
+        return [monitor, comms]
+
+    for comms in run(begin()):
+        run(comms.stop())
 
 
 def test_the_end_of_a_worker_is_seen_although_its_child_lives(worker: Any, record_property: Any) -> None:

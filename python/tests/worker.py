@@ -70,6 +70,14 @@ class Worker:
         while time.perf_counter() < end:
             pass
 
+    def send_and_compute(self, sender: str, path: str) -> None:
+        """Send messages, and leave the loop no turn until the last has arrived: whoever gets it makes a file."""
+        assert self.comms is not None
+        for number in range(100):
+            self.comms.send(sender, method="note", number=number)
+        while not os.path.exists(path):
+            pass
+
     def fork(self, sender: str) -> int:
         """Fork a child that does nothing and outlives us unless somebody ends it."""
         child = os.fork()
@@ -90,8 +98,9 @@ def _doze() -> None:
 
 
 async def main(uid: str, host: str, port: str) -> None:
-    comms = await mosaic_comms.start(uid, Worker(), host, monitor=(host, int(port)))
-    await comms
+    runtime = Worker()
+    runtime.comms = await mosaic_comms.start(uid, runtime, host, monitor=(host, int(port)))
+    await runtime.comms
 
 
 if __name__ == "__main__":

@@ -190,7 +190,10 @@ fn noting() -> (Methods, mpsc::Receiver<(ThreadId, u64)>) {
     let methods = adding().method("note", move |args, _| {
         let (note, n) = (note.clone(), args.get::<u64>("n"));
         let begun = std::thread::current().id();
-        async move { Ok(note.send((begun, n?)).unwrap()) }
+        async move {
+            note.send((begun, n?)).unwrap();
+            Ok(())
+        }
     });
     (methods, notes)
 }
