@@ -35,15 +35,19 @@ def start(
     loop: asyncio.AbstractEventLoop, comms: CommsManager, work: Callable[..., Coroutine[Any, Any, None]], *args: Any
 ) -> asyncio.Task[None]:
     """Make a task of what a coroutine function does, which the manager keeps until it is done."""
-    if _EAGER and is_current(loop):
-        task: asyncio.Task[None] = asyncio.Task(work(*args), loop=loop, eager_start=True)  # type: ignore[call-arg]
-    else:
-        comms._made += 1
-        task = loop.create_task(_in_turn(comms, comms._made, work, args))
+    comms._made += 1
+    task = _as_task(loop, _in_turn(comms, comms._made, work, args))
     if not task.done():
         comms._tasks.add(task)
         task.add_done_callback(comms._tasks.discard)
     return task
+
+
+def _as_task(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Make a task of a coroutine; where Python can, one that begins at once."""
+    if _EAGER and is_current(loop):
+        return asyncio.Task(work, loop=loop, eager_start=True)  # type: ignore[call-arg]
+    return loop.create_task(work)
 
 
 async def _in_turn(
@@ -89,7 +93,8 @@ def _begin(
     loop = comms._loop
     assert loop is not None
     if _is_awaited(handler):
-        task = start(loop, comms, _run, comms, handler, args, kwargs, answer)
+        comms._made += 1
+        task = _as_task(loop, _run(comms, comms._made, handler, args, kwargs, answer))
         if not task.done():
             # Its caller can end it.
             comms._running[answer.number] = task
@@ -128,11 +133,13 @@ _is_coroutine_function = functools.lru_cache(1024)(inspect.iscoroutinefunction)
 
 async def _run(
     comms: CommsManager,
+    turn: int,
     handler: Callable[..., Any],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     answer: Any,
 ) -> None:
+    comms._begun = turn
     serving.set(answer)
     try:
         pending = handler(*args, **kwargs)
