@@ -7,16 +7,17 @@ cost it a turn of the loop. Only if tasks have not begun yet whose messages came
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import difflib
 import functools
 import inspect
 import sys
+import weakref
 from collections.abc import Callable, Coroutine
+from contextvars import copy_context
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from . import _methods
+from . import _core, _methods
 from ._errors import UnknownMethodError, describe
 from ._loops import is_current
 from ._messages import Command, Message
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 OURS = frozenset({"heart", "beat", "reply", "stop"})
 """Messages that are the manager's too: the runtime's handler is awaited first, then the manager's is scheduled."""
+
+_KNOWN = 1024
+"""Methods at most of which a manager keeps in mind that they are plain: a runtime may answer to any name."""
 
 _EAGER = sys.version_info >= (3, 12)
 
@@ -61,6 +65,34 @@ async def _in_turn(
     await pending
 
 
+def receiver(
+    manager: weakref.ref[CommsManager],
+) -> Callable[[str, str, dict[str, Any], Any, _core.Answer], None]:
+    """Make what the core calls with every request. It does not keep the manager alive."""
+
+    def receive(sender: str, method: str, kwargs: dict[str, Any], target: Any, answer: _core.Answer) -> None:
+        comms = manager()
+        if comms is None:
+            return
+        if target is None and comms._listening:
+            # Most are for a method that was called before, and no task waits to begin.
+            plain = comms._plain.get(method)
+            if plain is not None and comms._begun == comms._made:
+                handler: Any = getattr(comms._runtime, method, None)
+                if getattr(handler, "__func__", None) is plain:
+                    copy_context().run(_run_at_once, comms, handler, (sender,), kwargs, answer)
+                    return
+            call(comms, sender, method, kwargs, answer)
+            return
+        command = None
+        if target is not None:
+            kind, uid, args = target
+            command = Command(kind, uid, method, args, kwargs)
+        comms._take(sender, as_message(method, kwargs, command, answer))
+
+    return receive
+
+
 def dispatch(comms: CommsManager, sender: str, message: Message) -> None:
     """Start the handler of a message."""
     if message.cmd is None:
@@ -79,8 +111,10 @@ def call(comms: CommsManager, sender: str, method: str, kwargs: dict[str, Any], 
     handler = _methods.find(comms._runtime, method)
     if handler is None:
         _refuse(comms, method, answer)
-    else:
-        _begin(comms, handler, (sender,), kwargs, answer)
+        return
+    if not _is_awaited(handler) and len(comms._plain) < _KNOWN:
+        comms._plain[method] = getattr(handler, "__func__", None)
+    _begin(comms, handler, (sender,), kwargs, answer)
 
 
 def _begin(
@@ -101,7 +135,7 @@ def _begin(
     elif comms._begun != comms._made:
         start(loop, comms, _run_as_task, comms, handler, args, kwargs, answer)
     else:
-        contextvars.copy_context().run(_run_at_once, comms, handler, args, kwargs, answer)
+        copy_context().run(_run_at_once, comms, handler, args, kwargs, answer)
 
 
 def _refuse(comms: CommsManager, method: str, answer: Any) -> None:

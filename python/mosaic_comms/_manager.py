@@ -10,7 +10,7 @@ import functools
 import logging
 import weakref
 from collections import deque
-from collections.abc import Coroutine, Generator, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
 from typing import Any
 
 from . import _core, _defaults, _delivery, _methods
@@ -94,7 +94,9 @@ class CommsManager(Sending):
         self._runtime = runtime
         self._context = _defaults.get_zmq_context() if context is None else context
         settings.update(address=address, port=port)
-        self._core = _core.Comms(self.uid, *_receivers(self), self._context, settings)
+        manager = weakref.ref(self)
+        receive, observe = _delivery.receiver(manager), _observer(manager)
+        self._core = _core.Comms(self.uid, receive, observe, self._context, settings)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._driver: _core.Driver | None = None
         self._wanted_loop = loop
@@ -106,6 +108,7 @@ class CommsManager(Sending):
         self._waiting_for_message: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._made = self._begun = 0
+        self._plain: dict[str, Any] = {}
         self._running: dict[int, asyncio.Task[Any]] = {}
         self._announced: set[str] = set()
         self._dialled: set[str] = set()
@@ -685,29 +688,15 @@ class CommsManager(Sending):
         return self._context.descriptors()
 
 
-def _receivers(comms: CommsManager) -> tuple[Any, Any]:
-    """Make what the core calls with every request, and with what else happens. They do not keep the manager alive."""
-    manager = weakref.ref(comms)
-
-    def receive(sender: str, method: str, kwargs: dict[str, Any], target: Any, answer: _core.Answer) -> None:
-        comms = manager()
-        if comms is None:
-            return
-        if comms._listening and target is None:
-            _delivery.call(comms, sender, method, kwargs, answer)
-            return
-        command = None
-        if target is not None:
-            kind, uid, args = target
-            command = Command(kind, uid, method, args, kwargs)
-        comms._take(sender, _delivery.as_message(method, kwargs, command, answer))
+def _observer(manager: weakref.ref[CommsManager]) -> Callable[[str, str, Any], None]:
+    """Make what the core calls with what happens besides requests. It does not keep the manager alive."""
 
     def observe(kind: str, uid: str, detail: Any) -> None:
         comms = manager()
         if comms is not None:
             comms._observe(kind, uid, detail)
 
-    return receive, observe
+    return observe
 
 
 async def _watch(manager: weakref.ref[CommsManager], events: _core.Events) -> None:

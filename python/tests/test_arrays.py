@@ -208,12 +208,13 @@ class Watched:
 
 def test_a_result_is_sent_from_where_it_lies_if_nobody_else_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     giver, seen = Giver(), []
-    call = _delivery.call
+    receiver = _delivery.receiver
 
-    def watched(comms: Any, sender: str, method: str, kwargs: dict[str, Any], answer: Any) -> None:
-        call(comms, sender, method, kwargs, Watched(answer, giver, seen))
+    def watched(manager: Any) -> Any:
+        receive = receiver(manager)
+        return lambda *request: receive(*request[:-1], Watched(request[-1], giver, seen))
 
-    monkeypatch.setattr(_delivery, "call", watched)
+    monkeypatch.setattr(_delivery, "receiver", watched)
 
     async def test() -> None:
         async with network(("worker:0", giver)) as [monitor, _]:
