@@ -155,6 +155,38 @@ fn who_falls_silent_is_unreachable_and_comes_back() {
 }
 
 #[test]
+fn who_leaves_while_connections_are_cut_has_left() {
+    let cut_after = Duration::from_millis(5);
+    for stop_after in (0..10_000).step_by(100).map(Duration::from_micros) {
+        simulate(|| async move {
+            let net = net(7, &Log::default()).await;
+            net.context.set_delay(Duration::from_millis(1), Duration::ZERO);
+            let mut events = [net.head.events(), net.monitor.events()];
+            let begun = Instant::now();
+            tokio::join!(
+                async {
+                    sleep_until(begun + stop_after).await;
+                    net.worker.stop().await;
+                },
+                async {
+                    sleep_until(begun + cut_after).await;
+                    net.context.cut_connections();
+                }
+            );
+            for events in &mut events {
+                let reason = loop {
+                    if let Event::Disconnected { reason, .. } = events.next().await.unwrap() {
+                        break reason;
+                    }
+                };
+                assert!(reason.is_departure(), "stopped after {stop_after:?}: {reason}");
+            }
+            net.stop().await;
+        });
+    }
+}
+
+#[test]
 fn a_silence_that_is_short_enough_is_forgiven() {
     simulate(|| async {
         let log = Log::default();

@@ -5,8 +5,8 @@
 //!   ^------------------- any byte of the peer's -------------------'
 //! ```
 //!
-//! Our own lateness is never held against the peer: if we wake later than planned (stopped, starved), the moment at
-//! which the peer was last heard moves by as much. Other evidence (a process that ended, refusals, LEAVE) is the
+//! What is ours is never held against the peer: if we wake later than planned (stopped, starved), the moment from which its
+//! silence counts moves by as much, and while we wait before we dial again it does not count. Other evidence (a process that ended, refusals, LEAVE) is the
 //! link's and the driver's.
 
 use std::time::Duration;
@@ -46,20 +46,29 @@ pub(crate) enum Silence {
 pub(crate) struct Liveness {
     intervals: Intervals,
     last_heard: Time,
+    /// Since when the peer is silent and might not be.
+    counts_from: Time,
     next_heart: Time,
     suspected: bool,
 }
 
 impl Liveness {
     pub(crate) fn new(intervals: Intervals) -> Liveness {
-        Liveness { intervals, last_heard: Time::ZERO, next_heart: Time::ZERO, suspected: false }
+        let [last_heard, counts_from, next_heart] = [Time::ZERO; 3];
+        Liveness { intervals, last_heard, counts_from, next_heart, suspected: false }
     }
 
     /// The peer gave a sign of life. True if it had been suspected.
     pub(crate) fn heard(&mut self, now: Time) -> bool {
         self.last_heard = self.last_heard.max(now);
+        self.counts_from = self.counts_from.max(now);
         self.next_heart = now + self.intervals.heart;
         std::mem::take(&mut self.suspected)
+    }
+
+    /// Until then nothing can come, because of us.
+    pub(crate) fn excuse(&mut self, until: Time) {
+        self.counts_from = self.counts_from.max(until);
     }
 
     /// Nothing has come for a while.
@@ -74,16 +83,16 @@ impl Liveness {
     /// When [`Liveness::check`] must be called next.
     pub(crate) fn next(&self) -> Time {
         let verdict = if self.suspected { self.intervals.dead } else { self.intervals.suspect };
-        self.next_heart.min(self.last_heard + verdict)
+        self.next_heart.min(self.counts_from + verdict)
     }
 
     /// What the silence calls for now, one thing at a time.
     pub(crate) fn check(&mut self, now: Time) -> Option<Silence> {
         let late = now - self.next();
         if late > ORDINARY_LATENESS {
-            self.last_heard = self.last_heard + late;
+            self.counts_from = self.counts_from + late;
         }
-        let silent = now - self.last_heard;
+        let silent = now - self.counts_from;
         if silent >= self.intervals.dead {
             return Some(Silence::Unreachable(silent));
         }

@@ -94,7 +94,7 @@ fn a_foreign_peer_hears_ping_and_no_command_of_ours() {
     let id = link.send(at(1), request).expect("a valid part of the test").id();
     assert!(!said(&mut link, at(1)).is_empty());
     link.cancel(at(1), id).expect("a valid part of the test");
-    link.leave("done");
+    link.leave(at(1), "done");
     assert_eq!(said(&mut link, at(20)), b"");
     link.handle_timeout(at(600));
     let mut ping = Vec::new();

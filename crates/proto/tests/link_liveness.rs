@@ -16,6 +16,36 @@ fn silence(pair: &mut Pair) {
     pair.conditions.fate = [Fate::Silence; 2];
 }
 
+/// The READY of a control connection that goes on with nothing.
+fn ready_of(pair: &Pair, side: usize) -> MosaicReady {
+    MosaicReady {
+        version: VERSION,
+        instance: pair.sides[side].instance,
+        wanted_uid: None,
+        wanted_instance: None,
+        lane: Lane::Control,
+        session: Session::NONE,
+        received: 0,
+        host: HostId([1; 16]),
+        pid_namespace: 1,
+        pid: 1,
+        leaves: false,
+        looks_elsewhere: false,
+    }
+}
+
+/// Cuts the control lane until both wait before they dial again.
+fn wear_out(pair: &mut Pair) {
+    for _ in 0..8 {
+        pair.cut(Lane::Control, [0, 0]);
+        pair.run_for(SECOND / 100);
+        while pair.live(Lane::Control) != [1, 1] {
+            pair.run_for(SECOND / 100);
+        }
+    }
+    pair.cut(Lane::Control, [0, 0]);
+}
+
 #[test]
 fn an_idle_link_lives_by_its_hearts() {
     let mut pair = Pair::connected();
@@ -110,6 +140,19 @@ fn a_peer_that_stands_still_for_three_seconds_is_not_given_up() {
 }
 
 #[test]
+fn the_time_that_we_wait_before_we_dial_again_is_not_the_peers_silence() {
+    let mut pair = Pair::connected();
+    wear_out(&mut pair);
+    // Both wait for 1.6 s and more.
+    pair.run_for(SECOND + SECOND / 2);
+    pair.stand_still(B, 3 * SECOND);
+    pair.run_for(SECOND);
+    for side in [A, B] {
+        assert_eq!(pair.sides[side].unreachable, []);
+    }
+}
+
+#[test]
 fn a_goodbye_ends_the_link_after_everything_before_it_was_delivered() {
     let mut pair = Pair::connected();
     pair.conditions.capacity = 5000;
@@ -147,11 +190,56 @@ fn a_goodbye_that_was_lost_with_its_connection_is_said_again() {
 }
 
 #[test]
+fn a_goodbye_between_two_connections_is_said_on_the_next() {
+    let mut pair = Pair::connected();
+    pair.conditions.dial_delay = [Duration::from_millis(5); 2];
+    pair.cut(Lane::Control, [0, 0]);
+    pair.leave(A);
+    assert!(!pair.sides[A].link.has_left());
+    assert_eq!(pair.sides[B].verdict, None);
+    pair.run();
+    assert!(matches!(pair.sides[B].verdict, Some((Verdict::Left, _))));
+    assert!(pair.sides[A].link.has_left());
+}
+
+#[test]
+fn a_goodbye_does_not_wait_for_the_time_that_a_dial_does() {
+    let mut pair = Pair::connected();
+    wear_out(&mut pair);
+    pair.leave(A);
+    pair.run_for(Duration::from_millis(10));
+    assert!(matches!(pair.sides[B].verdict, Some((Verdict::Left, _))));
+}
+
+#[test]
+fn whose_goodbye_was_heard_dials_nobody() {
+    let mut pair = Pair::connected();
+    let dials = pair.dialled(A, Lane::Control);
+    pair.leave(A);
+    pair.run();
+    assert!(pair.sides[A].link.has_left());
+    assert_eq!(pair.dialled(A, Lane::Control), dials);
+}
+
+#[test]
+fn nothing_begins_with_one_who_comes_to_say_goodbye() {
+    let mut pair = Pair::new();
+    let ready = MosaicReady { session: Session(5), ..ready_of(&pair, A) };
+    let goodbye = MosaicReady { leaves: true, ..ready.clone() };
+    let link = &mut pair.sides[B].link;
+    let refusal = link.attach(pair.now, false, &goodbye, Session(77)).unwrap_err();
+    assert_eq!((refusal.code, link.session()), (RefusalCode::NoSuchSession, None));
+    assert!(link.attach(pair.now, false, &ready, Session(77)).is_ok());
+}
+
+#[test]
 fn who_said_goodbye_and_is_known_no_more_has_left() {
     let mut pair = Pair::connected();
     pair.sides[B].answers = None;
     let tag = pair.call(A, 8);
     pair.run();
+    pair.cut(Lane::Control, [0, 0]);
+    pair.end(B, Verdict::Left, Reason::Stopped);
     pair.leave(A);
     pair.run();
     let left = Reason::Left { why: "done".into() };
@@ -166,19 +254,7 @@ fn who_begins_anew_before_its_goodbye_is_complete_is_let_in_by_the_next_link() {
     pair.one_way(A, 200_000);
     pair.leave(A);
     pair.run_for(Duration::from_millis(10));
-    let again = MosaicReady {
-        version: VERSION,
-        instance: pair.sides[A].instance,
-        wanted_uid: None,
-        wanted_instance: None,
-        lane: Lane::Control,
-        session: Session::NONE,
-        received: 0,
-        host: HostId([1; 16]),
-        pid_namespace: 1,
-        pid: 1,
-        looks_elsewhere: false,
-    };
+    let again = ready_of(&pair, A);
     let link = &mut pair.sides[B].link;
     let refusal = link.attach(pair.now, false, &again, Session(77)).unwrap_err();
     assert_eq!(refusal.code, RefusalCode::Busy);

@@ -198,7 +198,6 @@ async fn harm(head: &CommsManager, target: &Target, mut random: fastrand::Rng, t
 /// Hears who is gone until the head stops.
 async fn watch(head: CommsManager, targets: Vec<Arc<Target>>, tally: Arc<Tally>) {
     let mut events = head.events();
-    drop(head);
     while let Some(event) = events.next().await {
         let (uid, reason) = match event {
             Event::Disconnected { uid, reason } if !reason.is_departure() => (uid, reason),
@@ -214,7 +213,11 @@ async fn watch(head: CommsManager, targets: Vec<Arc<Target>>, tally: Arc<Tally>)
                 tally.detections.lock().push(at.elapsed());
             }
             _ => {
-                println!("{uid}: {reason}");
+                println!("{uid}: {reason}, after:");
+                head.records()
+                    .iter()
+                    .filter(|record| record.peer == uid)
+                    .for_each(|record| println!("  {record}"));
                 count(&tally.false_deaths);
             }
         }

@@ -44,6 +44,7 @@ pub fn stranger(lane: Lane, session: Session) -> Ready {
             host: HostId([0; 16]),
             pid_namespace: 0,
             pid: 1,
+            leaves: false,
             looks_elsewhere: false,
         }),
     }

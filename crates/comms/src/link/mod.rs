@@ -387,10 +387,6 @@ impl Link {
         self.state.lock().lanes.each_ref().map(|io| io.current.as_ref().map(|(_, stream)| stream.name()))
     }
 
-    fn has_connections(&self) -> bool {
-        self.state.lock().lanes.iter().any(|io| io.current.is_some())
-    }
-
     pub(crate) fn close_connections(&self) {
         let streams: Vec<_> = self.state.lock().lanes.iter().filter_map(|io| io.current.clone()).collect();
         streams.iter().for_each(|(_, stream)| stream.close());
@@ -406,9 +402,9 @@ impl Link {
         self.watch(Link::is_written).await;
     }
 
-    /// Ends once no connection is left.
-    pub(crate) async fn closed_by_peer(&self) {
-        self.watch(|link| !link.has_connections()).await;
+    /// Ends once the peer has heard our goodbye, or the link is over.
+    pub(crate) async fn left(&self) {
+        self.watch(|link| link.look(|machine| machine.has_left())).await;
     }
 
     async fn watch(&self, done: impl Fn(&Link) -> bool) {

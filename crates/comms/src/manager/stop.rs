@@ -156,16 +156,17 @@ fn end(link: &Arc<Link>, reason: &Reason) {
     link.end(Verdict::Left, reason.clone());
 }
 
-/// Says LEAVE, and waits until the peer has read it or its time is over.
+/// Says LEAVE, on a connection that is made for it if there is none, and waits until the peer has read it or its time is
+/// over.
 async fn goodbye(link: &Arc<Link>, reason: &str) {
-    if !link.look(|machine| machine.is_up()) {
+    if link.look(|machine| machine.session().is_none()) {
         return;
     }
-    link.run(Write::Now, |machine, _| machine.leave(reason));
+    link.run(Write::Now, |machine, now| machine.leave(now, reason));
     let said = async {
         link.written().await;
         link.finish_writing();
-        link.closed_by_peer().await;
+        link.left().await;
     };
     let _ = tokio::time::timeout(GOODBYE_WITHIN, said).await;
 }

@@ -46,14 +46,13 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             Command::Beat(Beat { lag: self.lag, read, paused: false }).encode(out);
         }
         let (acknowledge, leave) = (self.commands.acknowledge, self.commands.leave);
-        self.commands.encode(self.lanes[Lane::Control.index()].bytes_polled(), out);
+        let before = self.lanes[Lane::Control.index()].bytes_polled();
+        self.commands.encode(before, out);
         if acknowledge {
             self.encode_acknowledgement(out);
         }
         if leave {
-            let last = self.lanes.each_ref().map(|lane| lane.queued());
-            let reason = self.goodbye.clone().unwrap_or_default();
-            Command::Leave { reason, last }.encode(out);
+            self.encode_goodbye(before, out);
         }
         self.commands.acknowledge = false;
         self.commands.leave = false;

@@ -19,6 +19,7 @@ mod credit;
 mod event;
 mod in_flight;
 mod lanes;
+mod leaving;
 mod process;
 mod ready;
 mod receive;
@@ -44,6 +45,7 @@ use self::commands::Commands;
 use self::credit::{Inflow, Outflow};
 use self::in_flight::InFlight;
 use self::lanes::{Entry, LaneState};
+use self::leaving::Goodbye;
 use self::process::Process;
 use self::ready::Dial;
 use self::saturation::Saturation;
@@ -123,7 +125,7 @@ pub struct Link<T, B: AsRef<[u8]>> {
     /// The commands of one poll, encoded.
     encoded: Vec<u8>,
     /// What we say when we leave, once we have.
-    goodbye: Option<String>,
+    goodbye: Option<Goodbye>,
     /// Requests that the peer gave up and that have not come yet, with the count at which they must have.
     cancelled: BTreeMap<u64, u64>,
     leaving: Option<(Reason, [u64; 2])>,
@@ -398,8 +400,11 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             return;
         }
         state.written(bytes);
+        if self.leaving.is_some() {
+            self.leave_if_complete();
+        }
         if self.foreign {
-            let cost = state.forget_written();
+            let cost = self.lanes[lane.index()].forget_written();
             for class in Class::ALL {
                 self.outflow[class.index()].settle(cost[class.index()]);
             }
@@ -414,14 +419,6 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         self.lanes.iter().all(LaneState::is_drained)
             && self.pending.iter().all(VecDeque::is_empty)
             && self.pending_express.is_empty()
-    }
-
-    /// Says goodbye, on each control connection from now on. Once it is written, the connections may be closed.
-    pub fn leave(&mut self, reason: &str) {
-        if !self.foreign {
-            self.goodbye = Some(reason.to_owned());
-            self.commands.leave = self.is_up();
-        }
     }
 
     /// How many calls await their reply.

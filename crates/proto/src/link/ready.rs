@@ -114,7 +114,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
 
     /// Starts what is needed and not under way: the control lane for anything, the data lane for what is queued on it.
     pub(super) fn dial_where_needed(&mut self, now: Time) {
-        if self.foreign || self.ended().is_some() || matches!(self.process, Process::Ended { .. }) {
+        if self.foreign || self.has_left() || matches!(self.process, Process::Ended { .. }) {
             return;
         }
         if self.lanes[Lane::Control.index()].connection.is_none() {
@@ -163,6 +163,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             host: settings.host,
             pid_namespace: settings.pid_namespace,
             pid: settings.pid,
+            leaves: self.goodbye.is_some(),
             looks_elsewhere: false,
         };
         Ready { uid: Some(settings.uid.clone()), socket_type: "ROUTER".to_owned(), mosaic: Some(mosaic) }
@@ -174,6 +175,9 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         self.counters.failed_dials += 1;
         if let DialFailure::Answered(refusal) = failure {
             return self.dial_answered(now, lane, attempt, refusal);
+        }
+        if *failure == DialFailure::Refused && self.end_after_goodbye() {
+            return;
         }
         let refused = (*failure == DialFailure::Refused).then_some(refused.unwrap_or(now));
         let repeated = refused.is_some_and(|first| now - first >= self.refused_again_after());
@@ -202,9 +206,8 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
 
     fn dial_answered(&mut self, now: Time, lane: Lane, attempt: u32, refusal: &Refusal) {
         let forgotten = matches!(refusal.code, RefusalCode::NoSuchSession | RefusalCode::NotMe);
-        if forgotten && let Some(why) = self.goodbye.take() {
-            // It has heard the goodbye, and is done with us before we were with it.
-            return self.end(Verdict::Left, Reason::Left { why });
+        if forgotten && self.end_after_goodbye() {
+            return;
         }
         match refusal.code {
             RefusalCode::NoSuchSession => {
@@ -268,7 +271,8 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         if !resumed && begun.is_none() {
             return Err(refuse(RefusalCode::NoSuchSession, "the answer names no session"));
         }
-        if dialled && !resumed && self.goodbye.is_some() {
+        let leaves = if dialled { self.goodbye.is_some() } else { peer.leaves };
+        if !resumed && leaves {
             return Err(refuse(RefusalCode::NoSuchSession, "there is nothing to begin after a goodbye"));
         }
         self.stop_dial(lane, dialled);
@@ -383,7 +387,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             let gone = self.outflow[class.index()].forget_asking();
             self.retract(class, gone);
         }
-        self.commands.leave = self.goodbye.is_some();
+        self.repeat_goodbye();
         self.lanes.iter_mut().for_each(|lane| lane.told_received = 0);
         self.acknowledge();
     }
@@ -426,6 +430,9 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         let lived = now - current.since;
         state.detach();
         self.leave_if_complete();
+        if lane == Lane::Control && self.has_left() {
+            self.end_after_goodbye();
+        }
         self.bury(now);
         if self.ended().is_some() {
             return;
@@ -447,12 +454,17 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         self.dial_where_needed(now);
     }
 
-    /// A connection that is lost is dialled again at once, but not if its predecessors have been as short-lived.
+    /// A connection that is lost is dialled again at once, but not if its predecessors have been as short-lived. A goodbye
+    /// has no time to wait, and goes on for no longer than its driver lets it.
     fn spare_the_peer(&mut self, now: Time, lane: Lane, lived: Duration) {
         let before = self.short_lives[lane.index()];
         self.short_lives[lane.index()] = if lived < SHORT_LIFE { before + 1 } else { 0 };
-        if lived < SHORT_LIFE && before > 0 && !self.dials[lane.index()].is_busy() {
+        let wears = lived < SHORT_LIFE && before > 0 && self.goodbye.is_none();
+        if wears && !self.dials[lane.index()].is_busy() {
             self.wait_to_dial(now, lane, before - 1, None);
+            if let (Lane::Control, Some(due)) = (lane, self.dials[lane.index()].due()) {
+                self.liveness.excuse(due);
+            }
         }
     }
 }

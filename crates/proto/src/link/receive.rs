@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::{ConnectionId, Event, Link, Outcome, Verdict};
+use super::{ConnectionId, Event, Link, Outcome};
 use crate::Reason;
 use crate::Session;
 use crate::Time;
@@ -199,10 +199,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             Command::Ack(ack) => self.handle_ack(now, ack)?,
             Command::Want { class, bytes } => self.handle_want(class, bytes),
             Command::Deny { class, limit } => self.handle_deny(now, class, limit),
-            Command::Leave { reason, last } => {
-                self.leaving = Some((Reason::Left { why: reason }, last));
-                self.leave_if_complete();
-            }
+            Command::Leave { reason, last } => self.handle_leave(reason, last),
             Command::Cancel { id, after } => self.handle_cancel(id, after),
             Command::Data => self.handle_data(now),
         }
@@ -224,20 +221,6 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             self.events.push_back(Event::Cancel { id, session });
         } else if self.cancelled.len() < MAX_REMEMBERED_CANCELS {
             self.cancelled.insert(id, after);
-        }
-    }
-
-    /// The peer has left once everything that it sent before its goodbye has come, or cannot come any more: it closes
-    /// the control lane last.
-    pub(super) fn leave_if_complete(&mut self) {
-        let Some((_, last)) = &self.leaving else { return };
-        let complete = Lane::ALL.iter().all(|lane| {
-            let state = &self.lanes[lane.index()];
-            let closed = state.connection.is_none() && self.lanes[Lane::Control.index()].connection.is_none();
-            state.received >= last[lane.index()] || closed
-        });
-        if complete && let Some((reason, _)) = self.leaving.take() {
-            self.end(Verdict::Left, reason);
         }
     }
 }

@@ -40,12 +40,15 @@ const RECEIVED: &str = "X-Mosaic-Received";
 const HOST: &str = "X-Mosaic-Host";
 const PID_NAMESPACE: &str = "X-Mosaic-Pid-Namespace";
 const PID: &str = "X-Mosaic-Pid";
+const LEAVES: &str = "X-Mosaic-Leaves";
 const ELSEWHERE: &str = "X-Mosaic-Elsewhere";
+
+const YES: &str = "yes";
 
 /// Where the content of frames is looked for: in regions of memory that the sender shows.
 const MEMORY: &str = "memory";
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     SOCKET_TYPE,
     IDENTITY,
     MOSAIC_VERSION,
@@ -58,6 +61,7 @@ const NAMES: [&str; 13] = [
     HOST,
     PID_NAMESPACE,
     PID,
+    LEAVES,
     ELSEWHERE,
 ];
 
@@ -95,6 +99,8 @@ pub struct MosaicReady {
     pub pid_namespace: u64,
     /// Its process id.
     pub pid: u32,
+    /// Whether it comes to say goodbye: then there is nothing to begin where that session is over.
+    pub leaves: bool,
     /// Whether it looks for the content of frames in memory that is shown to it by this connection.
     pub looks_elsewhere: bool,
 }
@@ -142,6 +148,9 @@ impl MosaicReady {
         property(out, HOST, &self.host.to_string());
         property(out, PID_NAMESPACE, &self.pid_namespace.to_string());
         property(out, PID, &self.pid.to_string());
+        if self.leaves {
+            property(out, LEAVES, YES);
+        }
         if self.looks_elsewhere {
             property(out, ELSEWHERE, MEMORY);
         }
@@ -165,6 +174,7 @@ impl MosaicReady {
             host: properties.required(HOST, "32 hexadecimal digits")?,
             pid_namespace: properties.required(PID_NAMESPACE, "a number")?,
             pid: properties.required(PID, "a process id")?,
+            leaves: properties.get(LEAVES) == Some(YES.as_bytes()),
             // Places that a newer minor version may know are none to us.
             looks_elsewhere: properties.get(ELSEWHERE) == Some(MEMORY.as_bytes()),
         }))
@@ -270,6 +280,7 @@ mod tests {
                 host: HostId([9; 16]),
                 pid_namespace: 10,
                 pid: 11,
+                leaves: true,
                 looks_elsewhere: true,
             }),
         }
@@ -313,7 +324,7 @@ mod tests {
             );
             match name {
                 MOSAIC_VERSION => assert_eq!(result.unwrap().mosaic, None),
-                WANTED_UID | WANTED_INSTANCE | ELSEWHERE => assert!(result.is_ok(), "{name}"),
+                WANTED_UID | WANTED_INSTANCE | LEAVES | ELSEWHERE => assert!(result.is_ok(), "{name}"),
                 _ => assert_eq!(result, Err(WireError::MissingProperty { name })),
             }
         }

@@ -216,7 +216,7 @@ impl Pair {
     }
 
     pub fn leave(&mut self, side: usize) {
-        self.sides[side].link.leave("done");
+        self.sides[side].link.leave(self.now, "done");
         self.settle();
     }
 

@@ -25,7 +25,8 @@ prop_compose! {
         wanted_uid in proptest::option::of(uid()),
         wanted_instance in any::<Option<u64>>(),
         lane in lane(),
-        (host, pid_namespace, pid, looks_elsewhere) in any::<([u8; 16], u64, u32, bool)>(),
+        (host, pid_namespace, pid) in any::<([u8; 16], u64, u32)>(),
+        (leaves, looks_elsewhere) in any::<(bool, bool)>(),
     ) -> MosaicReady {
         MosaicReady {
             version: (1, minor),
@@ -38,6 +39,7 @@ prop_compose! {
             host: HostId(host),
             pid_namespace,
             pid,
+            leaves,
             looks_elsewhere,
         }
     }

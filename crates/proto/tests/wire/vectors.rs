@@ -59,6 +59,7 @@ fn mosaic(
         host: HostId(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff_u128.to_be_bytes()),
         pid_namespace: 4_026_531_836,
         pid: 4711,
+        leaves: false,
         looks_elsewhere: false,
     })
 }
