@@ -22,6 +22,7 @@ use std::task::{Context, Poll};
 use parking_lot::Mutex;
 use rustls::{ClientConfig, ServerConfig};
 
+use self::cipher::Records;
 pub(crate) use self::cipher::cipher_suites;
 pub(crate) use self::session::job_name;
 use self::session::{Opened, RECORD, RECORD_OVERHEAD, Session, first_record};
@@ -83,14 +84,14 @@ struct Writing {
 
 /// Memory of one thread, for whichever connection is sealed or opened now. It is as long as it ever had to be.
 struct Scratch {
-    sealed: Vec<u8>,
+    sealed: Records,
     gathered: Vec<u8>,
     incoming: Vec<u8>,
 }
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> =
-        const { RefCell::new(Scratch { sealed: Vec::new(), gathered: Vec::new(), incoming: Vec::new() }) };
+        const { RefCell::new(Scratch { sealed: Records::new(), gathered: Vec::new(), incoming: Vec::new() }) };
 }
 
 /// Makes the dialler's end.
@@ -320,7 +321,7 @@ impl Tls {
                 return Ok(accepted);
             }
             self.seal(writing, scratch, slices, accepted)?;
-            accepted += writing.send_fresh(&*self.carrier, &scratch.sealed)?;
+            accepted += writing.send_fresh(&*self.carrier, scratch.sealed.bytes())?;
             if !writing.unsent.is_empty() {
                 break;
             }
@@ -397,7 +398,7 @@ impl Reading {
 }
 
 impl Writing {
-    fn seal_record(&mut self, session: &mut Session, plain: &[u8], sealed: &mut Vec<u8>) -> io::Result<()> {
+    fn seal_record(&mut self, session: &mut Session, plain: &[u8], sealed: &mut Records) -> io::Result<()> {
         session.seal(plain, sealed)?;
         self.records.push_back((sealed.len(), plain.len()));
         Ok(())

@@ -1,22 +1,23 @@
-//! The ciphers of TLS 1.3 for rustls' record layer: ring's, sealing into the memory of whoever asks and opening within it.
+//! The ciphers of TLS 1.3 for rustls' record layer: AWS-LC's, sealing into the memory of whoever asks and opening within it.
 //!
 //! With the ciphers that rustls brings along, what is sealed lies in memory of rustls, as does what has been opened, and both
 //! are copied once more from there. These leave no more than a stub of a record to rustls while [`sealing`] or [`opening`]
 //! is under way. Which key and which number a record has, and what to do about one that is not data or not true, is for
 //! rustls alone to say: it calls them as it calls any.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::mem;
 use std::sync::LazyLock;
 
-use ring::aead::{self, Aad, LessSafeKey, UnboundKey};
+use aws_lc_rs::aead::{self, Aad, LessSafeKey, UnboundKey};
 use rustls::crypto::CipherSuiteCommon;
+use rustls::crypto::aws_lc_rs::cipher_suite;
 use rustls::crypto::cipher::{
     AeadKey, InboundOpaqueMessage, InboundPlainMessage, Iv, MessageDecrypter, MessageEncrypter, Nonce,
-    OutboundOpaqueMessage, OutboundPlainMessage, PrefixedPayload, Tls13AeadAlgorithm,
+    OutboundChunks, OutboundOpaqueMessage, OutboundPlainMessage, PrefixedPayload, Tls13AeadAlgorithm,
     UnsupportedOperationError, make_tls13_aad,
 };
-use rustls::crypto::ring::cipher_suite;
 use rustls::{
     ConnectionTrafficSecrets, ContentType, Error, ProtocolVersion, SupportedCipherSuite, Tls13CipherSuite,
 };
@@ -26,6 +27,51 @@ pub(super) const HEADER: usize = 5;
 
 /// What comes behind it: the type of what it carries, and the tag, which is as long for all ciphers.
 pub(super) const TRAILER: usize = 1 + 16;
+
+/// Records that were sealed, one behind the other, in memory that nobody clears before.
+#[derive(Default)]
+pub(super) struct Records {
+    memory: Vec<u8>,
+    len: usize,
+}
+
+impl Records {
+    pub(super) const fn new() -> Records {
+        Records { memory: Vec::new(), len: 0 }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.memory[..self.len]
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    pub(super) fn append(&mut self, bytes: &[u8]) {
+        self.room(bytes.len()).copy_from_slice(bytes);
+    }
+
+    /// The next so many bytes, with whatever they hold.
+    fn room(&mut self, bytes: usize) -> &mut [u8] {
+        let before = self.len;
+        self.len += bytes;
+        if self.memory.len() < self.len {
+            self.memory.resize(self.len, 0);
+        }
+        &mut self.memory[before..self.len]
+    }
+
+    pub(super) fn insert(&mut self, at: usize, bytes: &[u8]) {
+        self.room(bytes.len());
+        self.memory.copy_within(at..self.len - bytes.len(), at + bytes.len());
+        self.memory[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+}
 
 /// AES-GCM first: on processors of this century it is the fastest by a factor of three.
 pub(crate) fn cipher_suites() -> Vec<SupportedCipherSuite> {
@@ -55,7 +101,7 @@ enum Wish {
     /// What rustls expects.
     Nothing,
     /// Records of data are to be sealed behind what is here.
-    Seal(Vec<u8>),
+    Seal(Records),
     /// The record of data is to be left where it was opened; so much does it carry.
     Open(usize),
 }
@@ -67,7 +113,7 @@ thread_local! {
 
 /// Has what `encrypt` makes of data sealed behind what `sealed` holds. To rustls these are empty records: of each it writes
 /// the header.
-pub(super) fn sealing<T>(sealed: &mut Vec<u8>, encrypt: impl FnOnce() -> T) -> T {
+pub(super) fn sealing<T>(sealed: &mut Records, encrypt: impl FnOnce() -> T) -> T {
     WISH.set(Wish::Seal(mem::take(sealed)));
     let made = encrypt();
     if let Wish::Seal(memory) = WISH.replace(Wish::Nothing) {
@@ -131,21 +177,20 @@ impl Keyed {
         &self,
         message: &OutboundPlainMessage<'_>,
         number: u64,
-        records: &mut Vec<u8>,
+        records: &mut Records,
     ) -> Result<(), Error> {
+        let payload = match &message.payload {
+            OutboundChunks::Single(payload) => Cow::Borrowed(*payload),
+            chunks => Cow::Owned(chunks.to_vec()),
+        };
         // What is vouched for beside the content is the header.
-        let header = make_tls13_aad(message.payload.len() + TRAILER);
-        records.extend_from_slice(&header);
-        let content = records.len();
-        message.payload.copy_to_vec(records);
-        records.push(message.typ.into());
-        let sealed = self.key.seal_in_place_separate_tag(
-            self.nonce(number),
-            Aad::from(header),
-            &mut records[content..],
-        );
-        records.extend_from_slice(sealed.map_err(|_| Error::EncryptError)?.as_ref());
-        Ok(())
+        let header = make_tls13_aad(payload.len() + TRAILER);
+        records.append(&header);
+        let (content, trailer) = records.room(payload.len() + TRAILER).split_at_mut(payload.len());
+        let (nonce, kind) = (self.nonce(number), [message.typ.into()]);
+        let sealed =
+            self.key.seal_out_of_place_scatter(nonce, Aad::from(header), &payload, content, &kind, trailer);
+        sealed.map_err(|_| Error::EncryptError)
     }
 }
 
@@ -155,14 +200,14 @@ impl MessageEncrypter for Keyed {
         message: OutboundPlainMessage<'_>,
         number: u64,
     ) -> Result<OutboundOpaqueMessage, Error> {
-        let mut record = Vec::new();
+        let mut record = Records::default();
         WISH.with_borrow_mut(|wish| match wish {
             Wish::Seal(records) if message.typ == ContentType::ApplicationData => {
                 self.seal(&message, number, records)
             }
             _ => self.seal(&message, number, &mut record),
         })?;
-        let payload = PrefixedPayload::from(record.get(HEADER..).unwrap_or_default());
+        let payload = PrefixedPayload::from(record.bytes().get(HEADER..).unwrap_or_default());
         Ok(OutboundOpaqueMessage::new(ContentType::ApplicationData, ProtocolVersion::TLSv1_2, payload))
     }
 
@@ -204,7 +249,7 @@ mod tests {
 
     use rustls::ServerConnection;
     use rustls::crypto::CryptoProvider;
-    use rustls::crypto::ring::default_provider;
+    use rustls::crypto::aws_lc_rs::default_provider;
 
     use super::super::session::{RECORD, Session, first_record};
     use super::*;
@@ -256,9 +301,9 @@ mod tests {
 
         fn carry_there(&mut self, data: &[u8]) {
             for chunk in data.chunks(RECORD) {
-                let mut records = Vec::new();
+                let mut records = Records::default();
                 self.ours.seal(chunk, &mut records).unwrap();
-                self.hear(&records);
+                self.hear(records.bytes());
                 let mut opened = vec![0; chunk.len()];
                 self.theirs.reader().read_exact(&mut opened).unwrap();
                 assert!(opened == chunk, "what they opened is not what was sealed");

@@ -9,7 +9,7 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, InsufficientSizeError, UnbufferedStatus};
 use rustls::{ClientConfig, ServerConfig};
 
-use super::cipher::{self, HEADER, TRAILER};
+use super::cipher::{self, HEADER, Records, TRAILER};
 
 /// Bytes that one record carries at most, by RFC 8446, section 5.1.
 pub(super) const RECORD: usize = 16 * 1024;
@@ -124,8 +124,9 @@ impl Session {
     }
 
     /// Seals at most one record's worth, behind what `sealed` holds.
-    pub(super) fn seal(&mut self, plain: &[u8], sealed: &mut Vec<u8>) -> io::Result<()> {
-        sealed.append(&mut self.outbox);
+    pub(super) fn seal(&mut self, plain: &[u8], sealed: &mut Records) -> io::Result<()> {
+        sealed.append(&self.outbox);
+        self.outbox = Vec::new();
         let before = sealed.len();
         let mut beside = [0; BESIDE_A_RECORD];
         let end = &mut self.end;
@@ -139,7 +140,7 @@ impl Session {
         })?;
         // An exchange of keys comes before what is sealed with the new ones.
         if written > HEADER {
-            sealed.splice(before..before, beside[..written - HEADER].iter().copied());
+            sealed.insert(before, &beside[..written - HEADER]);
         }
         Ok(())
     }
@@ -245,10 +246,11 @@ mod tests {
     }
 
     fn carry(from: &mut Session, to: &mut Session, number: u64) {
-        let mut sealed = Vec::new();
+        let mut sealed = Records::default();
         for part in number.to_be_bytes().chunks(4) {
             from.seal(part, &mut sealed).unwrap();
         }
+        let mut sealed = sealed.bytes().to_vec();
         let (mut rest, mut opened) = (&mut sealed[..], Vec::new());
         while let Some(len) = first_record(rest) {
             let record;
