@@ -109,6 +109,14 @@ impl Bell {
         std::mem::take(&mut *self.queue.lock())
     }
 
+    /// Drops what was left, where it is ours to drop: a forked child has only inherited it.
+    pub(crate) fn empty(&self) {
+        if self.event.get().is_some() {
+            drop(self.take());
+            drop(std::mem::take(&mut *self.unwritten.lock()));
+        }
+    }
+
     /// The loop is about to go. Writes what was queued, and rings if something has been left that was not taken: whoever
     /// leaves something from now on rings himself.
     pub(crate) fn end(&self) {

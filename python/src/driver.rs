@@ -89,6 +89,13 @@ impl Driver {
     }
 }
 
+impl Drop for Driver {
+    /// What nobody takes any more has the links that leave it, and those have the bell.
+    fn drop(&mut self) {
+        self.bell.empty();
+    }
+}
+
 fn go_on(py: Python<'_>, waker: Arc<OperationWaker>) -> PyResult<()> {
     let operation = waker.operation.bind(py).clone();
     let attention = waker.attention;

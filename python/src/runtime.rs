@@ -91,11 +91,15 @@ impl Inbox {
         state.bell = Some(bell.clone());
     }
 
-    /// Leaves something to the loop.
+    /// Leaves something to the loop; it is dropped if nobody takes it any more.
     pub(crate) fn leave(&self, turn: Turn) {
         let mut state = self.state.lock();
         match &state.bell {
             Some(bell) => bell.leave(turn),
+            None if state.closed => {
+                drop(state);
+                drop(turn);
+            }
             None => state.waiting.push_back(turn),
         }
     }
@@ -108,6 +112,7 @@ impl Inbox {
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
         state.closed = true;
+        state.bell = None;
         let (waiting, tasks) = (std::mem::take(&mut state.waiting), std::mem::take(&mut state.tasks));
         drop(state);
         drop(waiting);

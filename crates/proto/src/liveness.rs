@@ -61,7 +61,7 @@ impl Liveness {
     /// The peer gave a sign of life. True if it had been suspected.
     pub(crate) fn heard(&mut self, now: Time) -> bool {
         self.last_heard = self.last_heard.max(now);
-        self.counts_from = self.counts_from.max(now);
+        self.counts_from = self.last_heard;
         self.next_heart = now + self.intervals.heart;
         std::mem::take(&mut self.suspected)
     }

@@ -195,11 +195,11 @@ fn a_goodbye_between_two_connections_is_said_on_the_next() {
     pair.conditions.dial_delay = [Duration::from_millis(5); 2];
     pair.cut(Lane::Control, [0, 0]);
     pair.leave(A);
-    assert!(!pair.sides[A].link.has_left());
+    assert!(pair.sides[A].link.ended().is_none());
     assert_eq!(pair.sides[B].verdict, None);
     pair.run();
     assert!(matches!(pair.sides[B].verdict, Some((Verdict::Left, _))));
-    assert!(pair.sides[A].link.has_left());
+    assert!(pair.sides[A].link.ended().is_some());
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn whose_goodbye_was_heard_dials_nobody() {
     let dials = pair.dialled(A, Lane::Control);
     pair.leave(A);
     pair.run();
-    assert!(pair.sides[A].link.has_left());
+    assert!(pair.sides[A].link.ended().is_some());
     assert_eq!(pair.dialled(A, Lane::Control), dials);
 }
 

@@ -402,11 +402,6 @@ impl Link {
         self.watch(Link::is_written).await;
     }
 
-    /// Ends once the peer has heard our goodbye, or the link is over.
-    pub(crate) async fn left(&self) {
-        self.watch(|link| link.look(|machine| machine.has_left())).await;
-    }
-
     async fn watch(&self, done: impl Fn(&Link) -> bool) {
         self.watched.store(true, Ordering::Release);
         loop {

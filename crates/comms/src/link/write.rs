@@ -182,6 +182,7 @@ impl Link {
     fn put_back(self: &Arc<Self>, job: Job, written: usize, end: WriteEnd) -> Option<Job> {
         let now = self.context.now();
         let mut events = Vec::new();
+        let leaves;
         let next = {
             let mut state = self.state.lock();
             let lane = job.lane;
@@ -190,9 +191,14 @@ impl Link {
                 events.push(event);
             }
             state.put_back(job, end);
+            leaves = state.machine.is_being_left();
             if matches!(end, WriteEnd::All | WriteEnd::More) { state.take_job(lane, now) } else { None }
         };
         events.into_iter().for_each(|event| self.act(event));
+        if leaves {
+            // The end of the link is told in its order, behind its last message.
+            self.run(Write::Later, |machine, _| machine.leave_if_complete());
+        }
         self.tell_watchers();
         next
     }

@@ -277,6 +277,9 @@ async fn attach(shared: &Arc<Shared>, ready: &Ready) -> Result<AttachedTo, Refus
     let goes_on = ready.mosaic.as_ref().is_some_and(|mosaic| !mosaic.session.is_none());
     let known = shared.links.read().contains_key(uid);
     let may_go_on = shared.phase() < Phase::Stopped && goes_on && known;
+    if ready.mosaic.as_ref().is_some_and(|mosaic| mosaic.leaves) && !known {
+        return Err(refusal(RefusalCode::NoSuchSession, "there is nothing to begin after a goodbye"));
+    }
     if shared.phase() >= Phase::Stopping && !may_go_on {
         // It is not gone before it says so: whoever dials waits for that.
         return Err(refusal(RefusalCode::Busy, "this runtime stops"));
@@ -284,9 +287,6 @@ async fn attach(shared: &Arc<Shared>, ready: &Ready) -> Result<AttachedTo, Refus
     match &ready.mosaic {
         Some(mosaic) => {
             check_wanted(shared, mosaic)?;
-            if mosaic.leaves && !known {
-                return Err(refusal(RefusalCode::NoSuchSession, "there is nothing to begin after a goodbye"));
-            }
             let link = shared.link_from(uid, None);
             let attached = link.attach(false, mosaic)?;
             Ok((link, mosaic.lane, attached))

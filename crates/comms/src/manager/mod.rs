@@ -32,7 +32,7 @@ mod stop;
 mod wait;
 
 use std::collections::hash_map::{Entry, HashMap};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use mosaic_proto::link::{Event as LinkEvent, Settings, Verdict};
@@ -473,7 +473,10 @@ impl Shared {
         if matches!(reason, Reason::Exited { .. }) {
             self.sweep_socket(&link.peer);
         }
-        self.inform(Input::LinkEnded { link: link.clone(), verdict, reason });
+        // That we have left is no news of the peer.
+        if !self.leaving.load(Ordering::Acquire) {
+            self.inform(Input::LinkEnded { link: link.clone(), verdict, reason });
+        }
     }
 
     /// A one-way message of `peer` failed here: it is told.

@@ -166,7 +166,7 @@ async fn goodbye(link: &Arc<Link>, reason: &str) {
     let said = async {
         link.written().await;
         link.finish_writing();
-        link.left().await;
+        link.over.cancelled().await;
     };
     let _ = tokio::time::timeout(GOODBYE_WITHIN, said).await;
 }

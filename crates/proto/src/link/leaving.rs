@@ -4,8 +4,10 @@
 //! ```text
 //! leave() ---LEAVE--->   waits for what is under way
 //!         <--LEAVE----   closes the link
-//! has_left()
+//! ended
 //! ```
+//!
+//! Where both say one, each takes the other's for its answer, and still waits for what was sent before it.
 
 use super::{Link, Verdict};
 use crate::wire::{Command, Lane};
@@ -17,33 +19,34 @@ pub(super) struct Goodbye {
     reason: String,
     /// Where it ends in what the control connection there is was given.
     end: Option<u64>,
-    answered: bool,
 }
 
 impl Goodbye {
     fn new(reason: &str) -> Goodbye {
-        Goodbye { reason: reason.to_owned(), end: None, answered: false }
+        Goodbye { reason: reason.to_owned(), end: None }
     }
 }
 
 impl<T, B: AsRef<[u8]>> Link<T, B> {
-    /// Says goodbye, on each control connection from now on until [`Link::has_left`]. A session that has none at the
-    /// moment is given one for it. Once it is written, the connections may be closed.
+    /// Says goodbye, on each control connection from now on until it is answered, which ends the link. A session that has no
+    /// connection at the moment is given one for it. Once it is written, the connections may be closed.
     pub fn leave(&mut self, now: Time, reason: &str) {
-        if self.foreign || self.session().is_none() {
+        if self.foreign || self.session().is_none() || self.goodbye.is_some() {
             return;
         }
         self.goodbye = Some(Goodbye::new(reason));
         self.commands.leave = self.is_up();
+        // There is no time to wait because earlier connections were short-lived.
+        self.short_lives = [0; 2];
         if !self.is_up() {
             self.dials[Lane::Control.index()].retry();
             self.dial_where_needed(now);
         }
     }
 
-    /// Whether the peer has answered our goodbye, or the link is over.
-    pub fn has_left(&self) -> bool {
-        self.ended().is_some() || self.goodbye.as_ref().is_some_and(|goodbye| goodbye.answered)
+    /// Whether the peer has said goodbye, and [`Link::leave_if_complete`] waits for something.
+    pub fn is_being_left(&self) -> bool {
+        self.leaving.is_some()
     }
 
     /// Appends LEAVE behind the other commands of `out`; the connection was given `before` bytes before those.
@@ -62,20 +65,17 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         }
     }
 
-    /// The peer says goodbye, or answers ours.
+    /// The peer says goodbye, or answers ours, which takes no reason.
     pub(super) fn handle_leave(&mut self, reason: String, last: [u64; 2]) {
-        match &mut self.goodbye {
-            Some(goodbye) => goodbye.answered = true,
-            None => {
-                self.leaving = Some((Reason::Left { why: reason }, last));
-                self.leave_if_complete();
-            }
-        }
+        let own = self.goodbye.as_ref().map(|goodbye| goodbye.reason.clone());
+        let why = if reason.is_empty() { own.unwrap_or_default() } else { reason };
+        self.leaving = Some((Reason::Left { why }, last));
+        self.leave_if_complete();
     }
 
     /// The peer has left once everything that it sent before its goodbye has come, or cannot come any more: it closes
-    /// the control lane last. It is answered before that, if it can be.
-    pub(super) fn leave_if_complete(&mut self) {
+    /// the control lane last. It is answered before that, if it can be: the driver looks here when it has written.
+    pub fn leave_if_complete(&mut self) {
         let Some((_, last)) = &self.leaving else { return };
         let control = &self.lanes[Lane::Control.index()];
         let is_complete = Lane::ALL.iter().all(|lane| {
@@ -104,8 +104,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         control.connection.is_none() || end.is_some_and(|end| end <= control.bytes_written())
     }
 
-    /// Ends a link that has said goodbye, to a peer that knows of no session: it has heard it, or is another. False if we
-    /// are not leaving.
+    /// Ends a link that has said goodbye, to a peer that knows of no session or is out of reach. False if we are not leaving.
     pub(super) fn end_after_goodbye(&mut self) -> bool {
         let Some(goodbye) = self.goodbye.take() else { return false };
         self.end(Verdict::Left, Reason::Left { why: goodbye.reason });

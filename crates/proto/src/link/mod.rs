@@ -302,6 +302,9 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         if self.leaving.is_some() {
             return self.end(Verdict::Left, reason);
         }
+        if self.end_after_goodbye() {
+            return;
+        }
         self.end_session(&reason);
         self.events.push_back(Event::Unreachable(reason));
     }
@@ -400,11 +403,8 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
             return;
         }
         state.written(bytes);
-        if self.leaving.is_some() {
-            self.leave_if_complete();
-        }
         if self.foreign {
-            let cost = self.lanes[lane.index()].forget_written();
+            let cost = state.forget_written();
             for class in Class::ALL {
                 self.outflow[class.index()].settle(cost[class.index()]);
             }

@@ -114,7 +114,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
 
     /// Starts what is needed and not under way: the control lane for anything, the data lane for what is queued on it.
     pub(super) fn dial_where_needed(&mut self, now: Time) {
-        if self.foreign || self.has_left() || matches!(self.process, Process::Ended { .. }) {
+        if self.foreign || self.ended().is_some() || matches!(self.process, Process::Ended { .. }) {
             return;
         }
         if self.lanes[Lane::Control.index()].connection.is_none() {
@@ -430,9 +430,6 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         let lived = now - current.since;
         state.detach();
         self.leave_if_complete();
-        if lane == Lane::Control && self.has_left() {
-            self.end_after_goodbye();
-        }
         self.bury(now);
         if self.ended().is_some() {
             return;
@@ -454,13 +451,11 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         self.dial_where_needed(now);
     }
 
-    /// A connection that is lost is dialled again at once, but not if its predecessors have been as short-lived. A goodbye
-    /// has no time to wait, and goes on for no longer than its driver lets it.
+    /// A connection that is lost is dialled again at once, but not if its predecessors have been as short-lived.
     fn spare_the_peer(&mut self, now: Time, lane: Lane, lived: Duration) {
         let before = self.short_lives[lane.index()];
         self.short_lives[lane.index()] = if lived < SHORT_LIFE { before + 1 } else { 0 };
-        let wears = lived < SHORT_LIFE && before > 0 && self.goodbye.is_none();
-        if wears && !self.dials[lane.index()].is_busy() {
+        if lived < SHORT_LIFE && before > 0 && !self.dials[lane.index()].is_busy() {
             self.wait_to_dial(now, lane, before - 1, None);
             if let (Lane::Control, Some(due)) = (lane, self.dials[lane.index()].due()) {
                 self.liveness.excuse(due);

@@ -84,6 +84,7 @@ impl Pair {
             return false;
         }
         link.transmitted(now, lane, id, bytes.len());
+        link.leave_if_complete();
         wire.pipes[side].write(now + self.conditions.delay[side], bytes);
         true
     }
