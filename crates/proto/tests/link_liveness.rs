@@ -212,6 +212,29 @@ fn a_goodbye_does_not_wait_for_the_time_that_a_dial_does() {
 }
 
 #[test]
+fn of_two_goodbyes_at_once_neither_loses_what_was_sent_before_the_other() {
+    let mut pair = Pair::connected();
+    pair.conditions.capacity = 5000;
+    let tags = [A, B].map(|side| pair.one_way(side, 200_000));
+    pair.leave(A);
+    pair.leave(B);
+    pair.run();
+    for side in [A, B] {
+        assert_eq!(pair.sides[1 - side].ordered(), [tags[side]]);
+        assert!(matches!(pair.sides[side].verdict, Some((Verdict::Left, _))));
+    }
+}
+
+#[test]
+fn nothing_is_left_of_a_goodbye_to_one_who_is_out_of_reach() {
+    let mut pair = Pair::connected();
+    silence(&mut pair);
+    pair.leave(A);
+    pair.run_for(5 * SECOND);
+    assert!(matches!(pair.sides[A].verdict, Some((Verdict::Left, _))));
+}
+
+#[test]
 fn whose_goodbye_was_heard_dials_nobody() {
     let mut pair = Pair::connected();
     let dials = pair.dialled(A, Lane::Control);

@@ -42,6 +42,9 @@ impl CommsManager {
 
     /// Ends the connection to `uid` in good order: it is told that we leave it, and pending calls to it end at once.
     /// Nothing is done if there is none.
+    ///
+    /// # Cancel safety
+    /// If it is dropped, the link ends as soon as the peer has answered, or is out of reach.
     pub async fn disconnect(&self, uid: impl AsRef<str>) {
         let link = self.shared.links.read().get(uid.as_ref()).cloned();
         if let Some(link) = link {
