@@ -80,7 +80,10 @@ impl Carried {
         match lane.read() {
             mosaic_comms::Carried::Here => {}
             mosaic_comms::Carried::Left => {
-                self.left.push(number);
+                // The end of the peer is told of also while nothing is asked for.
+                if !self.left.contains(&number) {
+                    self.left.push(number);
+                }
                 watch(epoll, lane, number, epoll::EventFlags::empty());
             }
             mosaic_comms::Carried::Over => {

@@ -253,7 +253,8 @@ impl Context {
     }
 
     /// An I/O thread as an executor, for runtimes that only pass on what they are asked, as bindings to other languages
-    /// do, beside their [`EventLoop`](crate::EventLoop): it saves the way over another thread. What takes time there delays every link.
+    /// do, beside their [`EventLoop`](crate::EventLoop): it saves the way over another thread. What takes time there
+    /// delays every link.
     pub fn io_executor(&self) -> Handle {
         self.next_io()
     }

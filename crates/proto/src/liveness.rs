@@ -6,8 +6,8 @@
 //! ```
 //!
 //! What is ours is never held against the peer: if we wake later than planned (stopped, starved), the moment from which its
-//! silence counts moves by as much, and while we wait before we dial again it does not count. Other evidence (a process that ended, refusals, LEAVE) is the
-//! link's and the driver's.
+//! silence counts moves by as much, and while we wait before we dial again it does not count. Other evidence (a process
+//! that ended, refusals, LEAVE) is the link's and the driver's.
 
 use std::time::Duration;
 

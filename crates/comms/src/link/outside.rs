@@ -49,7 +49,7 @@ impl DataLane {
             }
         };
         if reading.is_amid_large() == Some(true) {
-            link.nudge.leave_to_io();
+            reading.set_left(true);
             link.wake[Lane::Data.index()].notify_one();
             return Carried::Left;
         }
@@ -64,7 +64,8 @@ impl DataLane {
     pub fn take_back(&self) -> bool {
         let is_back = self.0.reading.is_amid_large() == Some(false);
         if is_back {
-            self.0.reading.link.nudge.take_back();
+            self.0.reading.set_left(false);
+            self.0.reading.link.nudge.visit();
         }
         is_back
     }

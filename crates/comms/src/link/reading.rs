@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
 use mosaic_proto::link::ConnectionId;
@@ -38,6 +39,8 @@ pub(super) struct Reading {
     pub(super) stream: AnyStream,
     /// Whoever holds it reads, and hands over what was read before letting it go: that keeps the order.
     parser: Mutex<Parser>,
+    /// The loop of another language has left a large content to the I/O thread, which reads at once meanwhile.
+    is_left: AtomicBool,
     /// The I/O thread has read, for the executor that found it at that.
     pub(super) free: Notify,
 }
@@ -73,7 +76,23 @@ impl Reading {
         stream: AnyStream,
         parser: Parser,
     ) -> Reading {
-        Reading { link, lane, connection, stream, parser: Mutex::new(parser), free: Notify::new() }
+        Reading {
+            link,
+            lane,
+            connection,
+            stream,
+            parser: Mutex::new(parser),
+            is_left: AtomicBool::new(false),
+            free: Notify::new(),
+        }
+    }
+
+    pub(super) fn is_left(&self) -> bool {
+        self.is_left.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_left(&self, left: bool) {
+        self.is_left.store(left, Ordering::Release);
     }
 
     /// Ends when there may be something to read or, if the system had taken no more, it takes more. For the one whose

@@ -42,8 +42,6 @@ pub(super) struct Nudge {
     executor: Notify,
     /// Whose turn it is in the executor's stead.
     event_loop: Option<Arc<dyn EventLoop>>,
-    /// The loop has left a large content to the I/O thread, which reads at once meanwhile.
-    is_left: AtomicBool,
     /// How often the executor, or the loop, has been here.
     visits: AtomicU64,
 }
@@ -51,16 +49,6 @@ pub(super) struct Nudge {
 impl Nudge {
     pub(super) fn new(event_loop: Option<Arc<dyn EventLoop>>) -> Nudge {
         Nudge { event_loop, ..Nudge::default() }
-    }
-
-    /// The I/O thread is to read at once, until it is taken back.
-    pub(super) fn leave_to_io(&self) {
-        self.is_left.store(true, Ordering::Release);
-    }
-
-    pub(super) fn take_back(&self) {
-        self.is_left.store(false, Ordering::Release);
-        self.visit();
     }
 
     /// The executor, or the loop, is here.
@@ -108,7 +96,6 @@ impl Carrier {
     pub(super) fn share(reading: &Arc<Reading>) -> (Carrier, Relief) {
         let (ended, end) = oneshot::channel();
         reading.link.nudge.carriers.fetch_add(1, Ordering::AcqRel);
-        reading.link.nudge.is_left.store(false, Ordering::Release);
         let carrier = Carrier { reading: reading.clone(), ended: Some(ended) };
         let relief =
             Relief { reading: reading.clone(), ended: Some(end), watched: None, look: None, duty: None };
@@ -217,7 +204,7 @@ impl Relief {
             if self.duty.is_some() && self.reading.stream.has_more() && self.is_on_duty() {
                 return Ok(Turn::Read);
             }
-            let interest = interest(self.look.is_none() || self.is_left(), blocked);
+            let interest = interest(self.look.is_none() || self.reading.is_left(), blocked);
             tokio::select! {
                 biased;
                 why = end(&mut self.ended) => return Err(io::Error::other(why)),
@@ -264,17 +251,13 @@ impl Relief {
     fn is_on_duty(&mut self) -> bool {
         let visits = self.reading.link.nudge.visits();
         self.duty = self.duty.filter(|duty| duty.visits == visits);
-        if self.is_left() {
+        if self.reading.is_left() {
             return true;
         }
         if self.duty.is_none() && self.look.is_none() {
             self.look_soon(visits);
         }
         self.duty.is_some()
-    }
-
-    fn is_left(&self) -> bool {
-        self.reading.link.nudge.is_left.load(Ordering::Acquire)
     }
 
     fn look_soon(&mut self, visits: u64) {

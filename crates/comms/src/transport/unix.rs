@@ -275,7 +275,7 @@ impl Watch {
 
     fn ask<R>(&self, ask: impl FnOnce(&AsyncFd<Arc<OwnedFd>>) -> R) -> io::Result<R> {
         let registered = self.registered.read();
-        let watched = registered.as_ref().ok_or_else(|| io::Error::other("no reactor takes the socket"))?;
+        let watched = registered.as_ref().ok_or(io::ErrorKind::Unsupported)?;
         Ok(ask(watched))
     }
 }

@@ -29,7 +29,7 @@ impl Goodbye {
 
 impl<T, B: AsRef<[u8]>> Link<T, B> {
     /// Says goodbye, on each control connection from now on until it is answered, which ends the link. A session that has no
-    /// connection at the moment is given one for it. Once it is written, the connections may be closed.
+    /// connection at the moment is given one for it. Once it is written, nothing more need be.
     pub fn leave(&mut self, now: Time, reason: &str) {
         if self.foreign || self.session().is_none() || self.goodbye.is_some() {
             return;
