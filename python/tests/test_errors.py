@@ -182,7 +182,9 @@ def test_the_callers_cancellation_reaches_the_handler() -> None:
 
 def test_an_interrupt_ends_a_blocking_call(worker: Any) -> None:
     program = f"""
-        import asyncio, sys, mosaic_comms
+        import asyncio, signal, sys, mosaic_comms
+        # Whoever runs the tests in the background may have had it ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         comms = mosaic_comms.init("monitor", {HERE!r})
         print(comms.port, flush=True)
         sys.stdin.readline()
