@@ -61,7 +61,7 @@ impl Pool {
     /// If `len` is beyond what the address space holds; whoever receives checks lengths against its limits first.
     pub fn take(&self, len: usize) -> Buffer {
         if len < SMALLEST {
-            return Buffer { memory: Memory::new(len), len, home: None };
+            return Buffer::new(len);
         }
         let class = class(len);
         let used = self.idle.lock().take(class);
@@ -88,7 +88,9 @@ impl fmt::Debug for Pool {
 
 /// Memory for one received frame: exactly as many bytes as were asked for, aligned to [`ALIGNMENT`].
 ///
-/// It goes back to its [`Pool`] on drop, or to the sender, where it is memory that another process shares with this one.
+/// It goes back to its [`Pool`] on drop, or to the sender, where it is memory that another process shares with this one. By
+/// default it is empty.
+#[derive(Default)]
 pub struct Buffer {
     memory: Memory,
     len: usize,
@@ -103,6 +105,11 @@ impl From<OwnMemory> for Buffer {
 }
 
 impl Buffer {
+    /// Memory of no pool.
+    pub(crate) fn new(len: usize) -> Buffer {
+        Buffer { memory: Memory::new(len), len, home: None }
+    }
+
     /// Nobody changes it now: it may be lent to another process, until somebody does.
     pub(crate) fn settle(&self) {
         if let Memory::Own(own) = &self.memory {

@@ -28,7 +28,7 @@ const LARGE: usize = READS * READ_AT_ONCE;
 
 thread_local! {
     /// What the connections of a thread are read into, one after the other: an idle link holds no memory for it.
-    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_AT_ONCE]);
+    static SCRATCH: RefCell<Buffer> = RefCell::new(Buffer::new(READ_AT_ONCE));
 }
 
 /// One connection, as it is read.
@@ -122,7 +122,7 @@ impl Reading {
     /// Whether most of a large content is still to come; `None` while another thread reads.
     pub(super) fn is_amid_large(&self) -> Option<bool> {
         let mut parser = self.parser.try_lock()?;
-        Some(parser.receiver.direct().is_some_and(|rest| rest.len() > LARGE))
+        Some(parser.receiver.direct().is_some_and(|(buffer, filled)| buffer.as_ref().len() - filled > LARGE))
     }
 
     /// Reads what is there, up to a bound, and hands it to the link.
@@ -161,9 +161,9 @@ impl Parser {
 
     /// Reads into the buffer that the user will get. Returns how much, and for how much there was room.
     fn read_direct(&mut self, reading: &Reading) -> Result<(usize, usize), String> {
-        let Some(rest) = self.receiver.direct() else { return Ok((0, 0)) };
-        let room = rest.len().min(READ_AT_ONCE);
-        let read = bytes_read(reading.stream.try_read(&mut rest[..room]))?;
+        let Some((buffer, filled)) = self.receiver.direct() else { return Ok((0, 0)) };
+        let room = (buffer.as_ref().len() - filled).min(READ_AT_ONCE);
+        let read = bytes_read(reading.stream.try_fill(buffer, filled))?;
         if read > 0 {
             self.welcome(reading);
             let item = self.receiver.filled(read).map_err(|error| error.to_string())?;
@@ -174,12 +174,12 @@ impl Parser {
     }
 
     /// Reads what is small, or the beginning of what is large. Returns the same.
-    fn read_into(&mut self, reading: &Reading, scratch: &mut [u8]) -> Result<(usize, usize), String> {
-        let read = bytes_read(reading.stream.try_read(scratch))?;
+    fn read_into(&mut self, reading: &Reading, scratch: &mut Buffer) -> Result<(usize, usize), String> {
+        let read = bytes_read(reading.stream.try_fill(scratch, 0))?;
         if read > 0 {
-            self.take(reading, &scratch[..read])?;
+            self.take(reading, &scratch.as_ref()[..read])?;
         }
-        Ok((read, scratch.len()))
+        Ok((read, READ_AT_ONCE))
     }
 
     /// Maps what the peer has shown by the bytes that were read.

@@ -18,6 +18,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use crate::pool::Buffer;
+
 /// Bytes written in one system call at most: more at once is slower over loopback TCP by a factor of two, fewer too.
 pub(crate) const WRITE_AT_ONCE: usize = 512 * 1024;
 
@@ -46,6 +48,14 @@ pub(crate) trait Stream: Send + Sync + fmt::Debug {
 
     /// Reads what is there; `WouldBlock` if nothing is, 0 at the end. It may be called without waiting, from any thread.
     fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// As [`Stream::try_read`], behind the first `filled` bytes of a buffer; about [`READ_AT_ONCE`] at most. What follows the
+    /// bytes that were read may have been overwritten.
+    fn try_fill(&self, buffer: &mut Buffer, filled: usize) -> io::Result<usize> {
+        let rest = &mut buffer.as_mut()[filled..];
+        let room = rest.len().min(READ_AT_ONCE);
+        self.try_read(&mut rest[..room])
+    }
 
     /// Writes what fits; `WouldBlock` if nothing does. What was not taken must be brought again, unchanged: a stream that
     /// encrypts may have sealed it already.

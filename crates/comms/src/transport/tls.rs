@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! try_write  slices --seal--> records --> carrier       what the carrier did not take waits in `unsent`
-//! try_read   buffer <--open-- records <-- carrier       what did not fit waits in `plain`, a part of a record in `partial`
+//! try_fill   buffer <--open-- records <-- carrier       what did not fit waits in `plain`, a part of a record in `partial`
 //! ```
 //!
 //! An idle connection holds no buffer: sealing and reading go through memory that the connections of a thread share.
@@ -15,6 +15,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, ErrorKind, IoSlice};
+use std::mem;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -22,12 +23,13 @@ use std::task::{Context, Poll};
 use parking_lot::Mutex;
 use rustls::{ClientConfig, ServerConfig};
 
-use self::cipher::Records;
 pub(crate) use self::cipher::cipher_suites;
+use self::cipher::{Records, Target};
 pub(crate) use self::session::job_name;
 use self::session::{Opened, RECORD, RECORD_OVERHEAD, Session, first_record};
 use super::door::{Attention, Door};
 use super::{AnyStream, READ_AT_ONCE, Stream, Trust, read_some, write_all};
+use crate::pool::Buffer;
 
 /// Bytes that are sealed at once: few enough to stay in the processor's cache until they are written. These make less than
 /// two segments of the loopback interface; eight records would make two, and a third of a few bytes.
@@ -179,10 +181,21 @@ impl Stream for Tls {
         self.carrier.poll_writable(context)
     }
 
+    /// For the first words of a connection: it copies.
     fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        SCRATCH.with_borrow_mut(|scratch| {
-            self.read(&mut self.state.reading.lock(), &mut scratch.incoming, buffer)
-        })
+        let mut opened = Buffer::new(buffer.len());
+        let read = self.try_fill(&mut opened, 0)?;
+        buffer[..read].copy_from_slice(&opened.as_ref()[..read]);
+        Ok(read)
+    }
+
+    fn try_fill(&self, buffer: &mut Buffer, filled: usize) -> io::Result<usize> {
+        let mut target = Target { buffer: mem::take(buffer), filled };
+        let read = SCRATCH.with_borrow_mut(|scratch| {
+            self.read(&mut self.state.reading.lock(), &mut scratch.incoming, &mut target)
+        });
+        *buffer = target.buffer;
+        read
     }
 
     fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -232,33 +245,35 @@ impl Stream for Tls {
 }
 
 impl Tls {
-    fn read(&self, reading: &mut Reading, incoming: &mut Vec<u8>, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut filled = reading.deliver(buffer);
-        while filled < buffer.len() && !reading.ended {
+    fn read(&self, reading: &mut Reading, incoming: &mut Vec<u8>, target: &mut Target) -> io::Result<usize> {
+        let begun = target.filled;
+        let enough = begun + target.rest().len().min(READ_AT_ONCE);
+        reading.deliver(target);
+        while target.filled < enough && !reading.ended {
             let ready = first_record(&reading.partial).is_some();
             let mut there = reading.take_partial(incoming);
             let mut drained = false;
             if !ready {
-                let most = (buffer.len() - filled + RECORD + RECORD_OVERHEAD).min(SEALED_READ);
+                let most = (target.rest().len() + RECORD + RECORD_OVERHEAD).min(SEALED_READ);
                 let wanted = most.saturating_sub(there).max(RECORD);
                 match self.fetch(reading, incoming, there, wanted) {
                     Ok(read) => {
                         there += read;
                         drained = read < wanted;
                     }
-                    Err(error) if error.kind() == ErrorKind::WouldBlock && filled > 0 => break,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock && target.filled > begun => break,
                     Err(error) => return Err(error),
                 }
             }
-            filled += self.open(reading, &mut incoming[..there], &mut buffer[filled..])?;
+            self.open(reading, &mut incoming[..there], target)?;
             // The carrier has no more for now: another read would find nothing.
-            if drained && filled > 0 {
+            if drained && target.filled > begun {
                 break;
             }
         }
-        match filled {
-            0 if !reading.ended && !buffer.is_empty() => Err(ErrorKind::WouldBlock.into()),
-            filled => Ok(filled),
+        match target.filled - begun {
+            0 if !reading.ended && enough > begun => Err(ErrorKind::WouldBlock.into()),
+            read => Ok(read),
         }
     }
 
@@ -280,28 +295,24 @@ impl Tls {
     }
 
     /// Opens records until there is no room or no complete one; what is left of `incoming` is kept.
-    fn open(&self, reading: &mut Reading, mut incoming: &mut [u8], buffer: &mut [u8]) -> io::Result<usize> {
-        let mut filled = 0;
-        while filled < buffer.len()
+    fn open(&self, reading: &mut Reading, mut incoming: &mut [u8], target: &mut Target) -> io::Result<()> {
+        while !target.rest().is_empty()
             && let Some(len) = first_record(incoming)
         {
             let (record, rest) = incoming.split_at_mut(len);
             incoming = rest;
-            let Opened { used, data, over } = self.state.session.lock().open(record)?;
+            let Opened { used, data, over } = self.state.session.lock().open(record, target)?;
             if over {
                 reading.ended = true;
-                return Ok(filled);
+                return Ok(());
             }
             if used < len {
                 return Err(io::Error::new(ErrorKind::InvalidData, "a record is not done with at once"));
             }
-            let (fits, more) = data.split_at(data.len().min(buffer.len() - filled));
-            buffer[filled..filled + fits.len()].copy_from_slice(fits);
-            filled += fits.len();
-            reading.plain.extend_from_slice(more);
+            reading.plain.extend_from_slice(target.put(data));
         }
         reading.partial.extend_from_slice(incoming);
-        Ok(filled)
+        Ok(())
     }
 
     fn write(
@@ -384,16 +395,12 @@ impl Reading {
     }
 
     /// Delivers what was opened before.
-    fn deliver(&mut self, buffer: &mut [u8]) -> usize {
-        let waiting = &self.plain[self.delivered..];
-        let fits = waiting.len().min(buffer.len());
-        buffer[..fits].copy_from_slice(&waiting[..fits]);
-        self.delivered += fits;
+    fn deliver(&mut self, target: &mut Target) {
+        self.delivered = self.plain.len() - target.put(&self.plain[self.delivered..]).len();
         if self.delivered == self.plain.len() {
             self.plain = Vec::new();
             self.delivered = 0;
         }
-        fits
     }
 }
 

@@ -132,18 +132,18 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Receiver<B> {
         }
     }
 
-    /// The part of a large frame that is still to come, so that a socket can be read straight into it. `None` for
-    /// anything smaller than [`LARGE_FRAME`].
-    pub fn direct(&mut self) -> Option<&mut [u8]> {
+    /// The memory of a large frame and how many of its bytes have come, so that a socket can be read straight into the
+    /// rest. `None` for anything smaller than [`LARGE_FRAME`].
+    pub fn direct(&mut self) -> Option<(&mut B, usize)> {
         match &mut self.state {
             State::Large { buffer, filled, .. } if buffer.as_ref().len() >= LARGE_FRAME => {
-                Some(&mut buffer.as_mut()[*filled..])
+                Some((buffer, *filled))
             }
             _ => None,
         }
     }
 
-    /// Says that the first `n` bytes of [`direct`](Receiver::direct) have been filled.
+    /// Says that the next `n` bytes of [`direct`](Receiver::direct) have been filled.
     ///
     /// # Errors
     /// What [`feed`](Receiver::feed) returns for the end of a message.
@@ -151,7 +151,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Receiver<B> {
     /// # Panics
     /// If `n` is more than `direct` offered.
     pub fn filled(&mut self, n: usize) -> Result<Option<Item<B>>, WireError> {
-        let offered = self.direct().map_or(0, |rest| rest.len());
+        let offered = self.direct().map_or(0, |(buffer, filled)| buffer.as_ref().len() - filled);
         assert!(n <= offered, "{n} bytes were filled of {offered}");
         if let State::Large { filled, .. } = &mut self.state {
             *filled += n;
@@ -522,9 +522,9 @@ mod tests {
         let mut receiver = receiver();
         let (early, late) = wire.split_at(wire.len() - LARGE_FRAME + 100);
         feed(&mut receiver, early, 1 << 20).unwrap();
-        let rest = receiver.direct().unwrap();
-        assert_eq!(rest.len(), LARGE_FRAME - 100);
-        rest.copy_from_slice(late);
+        let (buffer, filled) = receiver.direct().unwrap();
+        assert_eq!((buffer.len(), filled), (LARGE_FRAME, 100));
+        buffer[filled..].copy_from_slice(late);
         assert!(receiver.filled(1).unwrap().is_none());
         let Ok(Some(Item::Message(message))) = receiver.filled(LARGE_FRAME - 101) else {
             panic!("the message is incomplete")

@@ -30,7 +30,7 @@ pub(crate) enum Path {
 
 /// Feeds `wire` in pieces of the lengths in `cuts`, over and over.
 pub(crate) fn receive(wire: &[u8], cuts: &[usize], path: Path) -> Result<Vec<Item<Vec<u8>>>, WireError> {
-    let mut receiver = Receiver::new(Limits::default());
+    let mut receiver = Receiver::<Vec<u8>>::new(Limits::default());
     let mut buffers = Counted::default();
     let mut items = Vec::new();
     let mut rest = wire;
@@ -38,7 +38,8 @@ pub(crate) fn receive(wire: &[u8], cuts: &[usize], path: Path) -> Result<Vec<Ite
         if rest.is_empty() {
             break;
         }
-        if let (Path::Direct, Some(room)) = (path, receiver.direct()) {
+        if let (Path::Direct, Some((buffer, filled))) = (path, receiver.direct()) {
+            let room = &mut buffer[filled..];
             let len = cut.min(room.len()).min(rest.len());
             room[..len].copy_from_slice(&rest[..len]);
             rest = &rest[len..];

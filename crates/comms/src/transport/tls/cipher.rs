@@ -1,4 +1,4 @@
-//! The ciphers of TLS 1.3 for rustls' record layer: AWS-LC's, sealing into the memory of whoever asks and opening within it.
+//! The ciphers of TLS 1.3 for rustls' record layer: AWS-LC's, sealing and opening into the memory of whoever asks.
 //!
 //! With the ciphers that rustls brings along, what is sealed lies in memory of rustls, as does what has been opened, and both
 //! are copied once more from there. These leave no more than a stub of a record to rustls while [`sealing`] or [`opening`]
@@ -22,11 +22,19 @@ use rustls::{
     ConnectionTrafficSecrets, ContentType, Error, ProtocolVersion, SupportedCipherSuite, Tls13CipherSuite,
 };
 
+use super::session::RECORD;
+use crate::pool::Buffer;
+
 /// What comes before what a record carries: its type, a version and the length of the rest.
 pub(super) const HEADER: usize = 5;
 
 /// What comes behind it: the type of what it carries, and the tag, which is as long for all ciphers.
-pub(super) const TRAILER: usize = 1 + 16;
+pub(super) const TRAILER: usize = 1 + TAG;
+
+const TAG: usize = 16;
+
+/// How much of the data rustls is left with: too many records that are empty would be taken for an attack.
+const STUB: usize = 1;
 
 /// Records that were sealed, one behind the other, in memory that nobody clears before.
 #[derive(Default)]
@@ -73,6 +81,34 @@ impl Records {
     }
 }
 
+/// Memory that data is opened into, as far as it is not filled yet. It is lent to a cipher by moving it there.
+#[derive(Default)]
+pub(super) struct Target {
+    pub(super) buffer: Buffer,
+    pub(super) filled: usize,
+}
+
+impl Target {
+    pub(super) fn rest(&mut self) -> &mut [u8] {
+        &mut self.buffer.as_mut()[self.filled..]
+    }
+
+    /// Copies what there is room for, and returns what there is not.
+    pub(super) fn put<'a>(&mut self, data: &'a [u8]) -> &'a [u8] {
+        let rest = self.rest();
+        let (fits, more) = data.split_at(data.len().min(rest.len()));
+        rest[..fits.len()].copy_from_slice(fits);
+        self.filled += fits.len();
+        more
+    }
+
+    /// Room for all that a record may turn out to carry: how much of it is data is known once it is open.
+    fn room(&mut self, inner: usize) -> Option<&mut [u8]> {
+        // What is longer is for rustls to refuse.
+        (inner <= RECORD + 1).then(|| self.rest().get_mut(..inner)).flatten()
+    }
+}
+
 /// AES-GCM first: on processors of this century it is the fastest by a factor of three.
 pub(crate) fn cipher_suites() -> Vec<SupportedCipherSuite> {
     static SUITES: LazyLock<Vec<Tls13CipherSuite>> = LazyLock::new(|| {
@@ -102,8 +138,8 @@ enum Wish {
     Nothing,
     /// Records of data are to be sealed behind what is here.
     Seal(Records),
-    /// The record of data is to be left where it was opened; so much does it carry.
-    Open(usize),
+    /// The record of data is to be opened into the target, or left where it is if it might not fit; so much was.
+    Open(Target, usize),
 }
 
 thread_local! {
@@ -122,13 +158,16 @@ pub(super) fn sealing<T>(sealed: &mut Records, encrypt: impl FnOnce() -> T) -> T
     made
 }
 
-/// Has the one record that `decrypt` looks at opened where it is, behind its header. Returns how much data it carries, too.
-/// To rustls it is one that carries the first byte.
-pub(super) fn opening<T>(decrypt: impl FnOnce() -> T) -> (T, usize) {
-    WISH.set(Wish::Open(0));
+/// Has the data of the one record that `decrypt` looks at opened into `target`, or where it is, behind its header, if it might
+/// not fit. Returns how much data is there, too. To rustls it is a record that carries the first byte.
+pub(super) fn opening<T>(target: &mut Target, decrypt: impl FnOnce() -> T) -> (T, usize) {
+    WISH.set(Wish::Open(mem::take(target), 0));
     let made = decrypt();
     match WISH.replace(Wish::Nothing) {
-        Wish::Open(opened) => (made, opened),
+        Wish::Open(memory, left) => {
+            *target = memory;
+            (made, left)
+        }
         Wish::Nothing | Wish::Seal(_) => (made, 0),
     }
 }
@@ -192,6 +231,44 @@ impl Keyed {
             self.key.seal_out_of_place_scatter(nonce, Aad::from(header), &payload, content, &kind, trailer);
         sealed.map_err(|_| Error::EncryptError)
     }
+
+    fn open_in_place<'a>(
+        &self,
+        mut message: InboundOpaqueMessage<'a>,
+        number: u64,
+    ) -> Result<InboundPlainMessage<'a>, Error> {
+        let header = Aad::from(make_tls13_aad(message.payload.len()));
+        let opened = self.key.open_in_place(self.nonce(number), header, &mut message.payload);
+        let len = opened.map_err(|_| Error::DecryptError)?.len();
+        message.payload.truncate(len);
+        message.into_tls13_unpadded_message()
+    }
+
+    /// Opens a record into `room`, which is as long as all that it carries. Leaves a stub of data, or all of what is none,
+    /// and returns how much data it was.
+    fn open_into(
+        &self,
+        room: &mut [u8],
+        message: &mut InboundOpaqueMessage<'_>,
+        number: u64,
+    ) -> Result<usize, Error> {
+        let header = Aad::from(make_tls13_aad(message.payload.len()));
+        let (sealed, tag) = message.payload.split_at(room.len());
+        let opened = self.key.open_separate_gather(self.nonce(number), header, sealed, tag, room);
+        opened.map_err(|_| Error::DecryptError)?;
+        // The type is behind the content, before zeros. What has none is for rustls to refuse.
+        let Some(len) = room.iter().rposition(|byte| *byte != 0) else {
+            message.payload.truncate(0);
+            return Ok(0);
+        };
+        let kind = room[len];
+        let data = if ContentType::from(kind) == ContentType::ApplicationData { len } else { 0 };
+        let left = if data > 0 { STUB } else { len };
+        message.payload[..left].copy_from_slice(&room[..left]);
+        message.payload[left] = kind;
+        message.payload.truncate(left + 1);
+        Ok(data)
+    }
 }
 
 impl MessageEncrypter for Keyed {
@@ -225,21 +302,21 @@ impl MessageDecrypter for Keyed {
         mut message: InboundOpaqueMessage<'a>,
         number: u64,
     ) -> Result<InboundPlainMessage<'a>, Error> {
-        let header = Aad::from(make_tls13_aad(message.payload.len()));
-        let opened = self.key.open_in_place(self.nonce(number), header, &mut message.payload);
-        let len = opened.map_err(|_| Error::DecryptError)?.len();
-        message.payload.truncate(len);
-        let mut message = message.into_tls13_unpadded_message()?;
         WISH.with_borrow_mut(|wish| {
-            if let Wish::Open(opened) = wish
-                && message.typ == ContentType::ApplicationData
-            {
-                *opened = message.payload.len();
-                // Too many that are empty would be taken for an attack.
-                message.payload = &message.payload[..message.payload.len().min(1)];
+            let Wish::Open(target, left) = wish else { return self.open_in_place(message, number) };
+            let inner = message.payload.len().checked_sub(TAG);
+            if let Some(room) = inner.and_then(|inner| target.room(inner)) {
+                let data = self.open_into(room, &mut message, number)?;
+                target.filled += data;
+                return message.into_tls13_unpadded_message();
             }
-        });
-        Ok(message)
+            let mut message = self.open_in_place(message, number)?;
+            if message.typ == ContentType::ApplicationData {
+                *left = message.payload.len();
+                message.payload = &message.payload[..message.payload.len().min(STUB)];
+            }
+            Ok(message)
+        })
     }
 }
 
@@ -247,11 +324,11 @@ impl MessageDecrypter for Keyed {
 mod tests {
     use std::io::{Read, Write};
 
-    use rustls::ServerConnection;
     use rustls::crypto::CryptoProvider;
     use rustls::crypto::aws_lc_rs::default_provider;
+    use rustls::{PeerMisbehaved, ServerConnection};
 
-    use super::super::session::{RECORD, Session, first_record};
+    use super::super::session::{Session, first_record};
     use super::*;
     use crate::credential::for_test;
 
@@ -310,20 +387,48 @@ mod tests {
             }
         }
 
-        fn carry_back(&mut self, data: &[u8]) {
+        /// Has so much room to open it into; what does not fit is opened in place.
+        fn carry_back(&mut self, data: &[u8], room: usize) {
             self.theirs.set_buffer_limit(None);
             self.theirs.writer().write_all(data).unwrap();
             let mut records = self.say();
+            let mut target = Target { buffer: Buffer::new(room), filled: 0 };
             let (mut rest, mut opened) = (&mut records[..], Vec::new());
             while let Some(len) = first_record(rest) {
                 let record;
                 (record, rest) = rest.split_at_mut(len);
-                let known = self.ours.open(record).unwrap();
+                let before = target.filled;
+                let known = self.ours.open(record, &mut target).unwrap();
                 assert!(known.used == len && !known.over);
+                opened.extend_from_slice(&target.buffer.as_ref()[before..target.filled]);
                 opened.extend_from_slice(known.data);
             }
             assert!(opened == data, "what was opened is not what they sealed");
+            let there = |filled: usize, record: &[u8]| {
+                let then = filled + record.len();
+                if then < room { then } else { filled }
+            };
+            assert_eq!(target.filled, data.chunks(RECORD).fold(0, there), "what has room goes to the target");
         }
+    }
+
+    type ForRustls = Result<(ContentType, Vec<u8>), Error>;
+
+    /// What comes of a record that carries `inner` if there is so much room: what rustls gets, what is in the target, and how
+    /// much was left in the record.
+    fn opened(inner: &[u8], room: usize, harm: u8) -> (ForRustls, Vec<u8>, usize) {
+        let mut keyed = AES_256_GCM.keyed(&AeadKey::from([7; 32]), Iv::from([3; 12]));
+        let mut sealed = inner.to_vec();
+        let header = Aad::from(make_tls13_aad(inner.len() + TAG));
+        keyed.key.seal_in_place_append_tag(keyed.nonce(0), header, &mut sealed).unwrap();
+        *sealed.last_mut().unwrap() ^= harm;
+        let message =
+            InboundOpaqueMessage::new(ContentType::ApplicationData, ProtocolVersion::TLSv1_2, &mut sealed);
+        let mut target = Target { buffer: Buffer::new(room), filled: 0 };
+        let (message, left) = opening(&mut target, || keyed.decrypt(message, 0));
+        assert_eq!(target.buffer.as_ref().len(), room, "what was lent has come back");
+        let for_rustls = message.map(|message| (message.typ, message.payload.to_vec()));
+        (for_rustls, target.buffer.as_ref()[..target.filled].to_vec(), left)
     }
 
     #[test]
@@ -334,7 +439,9 @@ mod tests {
             for round in 0..5 {
                 let data = &data[..data.len() >> (4 * round)];
                 pair.carry_there(data);
-                pair.carry_back(data);
+                for room in [0, data.len() / 2, data.len(), data.len() + 1] {
+                    pair.carry_back(data, room);
+                }
                 // We are asked for new keys too, and answer with the next that we write.
                 pair.theirs.refresh_traffic_keys().unwrap();
             }
@@ -348,7 +455,41 @@ mod tests {
             pair.theirs.writer().write_all(b"what they say").unwrap();
             let mut record = pair.say();
             *record.last_mut().unwrap() ^= 1;
-            assert!(pair.ours.open(&mut record).is_err());
+            assert!(pair.ours.open(&mut record, &mut Target::default()).is_err());
+        }
+        assert_eq!(opened(b"data\x17", 5, 1), (Err(Error::DecryptError), vec![], 0));
+    }
+
+    #[test]
+    fn data_goes_to_the_target_without_its_padding_where_all_of_the_record_fits() {
+        let stub = |data: &[u8]| Ok((ContentType::ApplicationData, data.to_vec()));
+        assert_eq!(opened(b"data\x17", 5, 0), (stub(b"d"), b"data".to_vec(), 0));
+        assert_eq!(opened(b"data\x17", 4, 0), (stub(b"d"), vec![], 4));
+        assert_eq!(opened(b"data\x17\0\0", 7, 0), (stub(b"d"), b"data".to_vec(), 0));
+        assert_eq!(opened(b"data\x17\0\0", 6, 0), (stub(b"d"), vec![], 4));
+        assert_eq!(opened(b"da\0\x17\0", 9, 0), (stub(b"d"), b"da\0".to_vec(), 0));
+        assert_eq!(opened(b"\x17\0", 9, 0), (stub(b""), vec![], 0));
+    }
+
+    #[test]
+    fn what_is_no_data_is_left_to_rustls_wherever_it_was_opened() {
+        for room in [0, 100] {
+            let key_update = [24, 0, 0, 1, 0];
+            let whole = Ok((ContentType::Handshake, key_update.to_vec()));
+            assert_eq!(opened(&[&key_update[..], b"\x16\0"].concat(), room, 0), (whole, vec![], 0));
+            let untyped = Err(PeerMisbehaved::IllegalTlsInnerPlaintext.into());
+            assert_eq!(opened(&[0; 9], room, 0), (untyped.clone(), vec![], 0));
+            assert_eq!(opened(&[], room, 0), (untyped, vec![], 0));
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_too_long_is_refused_however_much_room_there_is() {
+        let longest = [&[7; RECORD][..], b"\x17"].concat();
+        assert_eq!(opened(&longest, 2 * RECORD, 0).1, [7; RECORD]);
+        let longer = [&[7; RECORD][..], b"\x17\0"].concat();
+        for room in [0, 2 * RECORD] {
+            assert_eq!(opened(&longer, room, 0), (Err(Error::PeerSentOversizedRecord), vec![], 0));
         }
     }
 }

@@ -9,7 +9,7 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, InsufficientSizeError, UnbufferedStatus};
 use rustls::{ClientConfig, ServerConfig};
 
-use super::cipher::{self, HEADER, Records, TRAILER};
+use super::cipher::{self, HEADER, Records, TRAILER, Target};
 
 /// Bytes that one record carries at most, by RFC 8446, section 5.1.
 pub(super) const RECORD: usize = 16 * 1024;
@@ -53,7 +53,7 @@ macro_rules! process {
 pub(super) struct Opened<'a> {
     /// How many bytes are done with.
     pub(super) used: usize,
-    /// What it carried.
+    /// What it carried, if that did not go where it was to.
     pub(super) data: &'a [u8],
     /// The other end writes no more.
     pub(super) over: bool,
@@ -108,15 +108,15 @@ impl Session {
         }
     }
 
-    /// Opens a record, in place.
-    pub(super) fn open<'a>(&mut self, record: &'a mut [u8]) -> io::Result<Opened<'a>> {
+    /// Opens a record into `target`, or in place if it might not fit there.
+    pub(super) fn open<'a>(&mut self, record: &'a mut [u8], target: &mut Target) -> io::Result<Opened<'a>> {
         loop {
             // Of data, rustls has but the first byte to hand on.
-            let (stepped, carried) = cipher::opening(|| self.step(record, &mut |_| {}));
+            let (stepped, left) = cipher::opening(target, || self.step(record, &mut |_| {}));
             match stepped? {
                 (0, Step::Again) => {}
                 (used, step) => {
-                    let data = &record[HEADER..HEADER + carried];
+                    let data = &record[HEADER..HEADER + left];
                     return Ok(Opened { used, data, over: matches!(step, Step::Over) });
                 }
             }
@@ -255,7 +255,7 @@ mod tests {
         while let Some(len) = first_record(rest) {
             let record;
             (record, rest) = rest.split_at_mut(len);
-            let Opened { used, data, over } = to.open(record).unwrap();
+            let Opened { used, data, over } = to.open(record, &mut Target::default()).unwrap();
             assert!(used == len && !over);
             opened.extend_from_slice(data);
         }
