@@ -120,6 +120,18 @@ class Comms:
         serving: Any,
         timeout: float | None,
     ) -> Operation: ...
+    def start_call(
+        self,
+        driver: Driver,
+        event_loop: asyncio.AbstractEventLoop,
+        peer: str,
+        method: str,
+        kwargs: dict[str, Any],
+        target: _Target | None,
+        express: bool,
+        serving: Any,
+        timeout: float | None,
+    ) -> Operation: ...
     def send(
         self,
         peer: str,

@@ -39,10 +39,15 @@ def is_current(loop: asyncio.AbstractEventLoop) -> bool:
     return asyncio._get_running_loop() is loop
 
 
-async def drive(operation: _core.Operation) -> Any:
-    """Wait for an operation on the loop that runs now. Whoever stops waiting ends it."""
+def start(operation: _core.Operation) -> None:
+    """Start an operation on the loop that runs now, for whoever awaits it there."""
     loop = asyncio.get_running_loop()
     driver_of(loop).start(operation, loop)
+
+
+async def drive(operation: _core.Operation) -> Any:
+    """Wait for an operation on the loop that runs now. Whoever stops waiting ends it."""
+    start(operation)
     await operation
     return operation.result()
 

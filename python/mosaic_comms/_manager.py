@@ -560,15 +560,6 @@ class CommsManager(Sending):
                 self._watcher = asyncio.run_coroutine_threadsafe(watcher, loop)
         return self._driver
 
-    def _start(self, operation: _core.Operation) -> _core.Operation:
-        """Start an operation on the loop that runs now, for whoever awaits it there."""
-        loop = asyncio.get_running_loop()
-        driver = self._driver
-        if driver is None or loop is not self._loop:
-            driver = driver_of(loop)
-        driver.start(operation, loop)
-        return operation
-
     def _on_loop(self) -> bool:
         return self._loop is not None and is_current(self._loop)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _core
 from ._errors import TimeoutError
-from ._loops import is_current, run_on
+from ._loops import drive, is_current, run_on
 from ._messages import Command, Reply
 from ._serving import serving
 
@@ -76,7 +76,7 @@ class Sending:
         monitor: begun
         monitor: went on
         """
-        method, kwargs = _method(args, kwargs)
+        method = _method(args, kwargs)
         self._post(send_uid, method, kwargs, None)
 
     async def send_async(self, send_uid: str, /, *args: Any, **kwargs: Any) -> Reply | None:
@@ -99,12 +99,12 @@ class Sending:
         Reply or None
             The future result, if ``options(reply=True)`` asks for it.
         """
-        method, kwargs = _method(args, kwargs)
+        method = _method(args, kwargs)
         if self._reply:
             return self._ask(send_uid, method, kwargs, None)
         left = self._message(send_uid, method, kwargs, None, False)
         if left is not None:
-            await self._sent(left)
+            await drive(left)
         return None
 
     def send_recv(self, send_uid: str, /, *args: Any, **kwargs: Any) -> Any:
@@ -146,7 +146,7 @@ class Sending:
         3
         >>> asyncio.run(comms.stop())
         """
-        method, kwargs = _method(args, kwargs)
+        method = _method(args, kwargs)
         return self._call(send_uid, method, kwargs, None, "send_recv")
 
     async def send_recv_async(self, send_uid: str, /, *args: Any, **kwargs: Any) -> Any:
@@ -188,13 +188,13 @@ class Sending:
         >>> asyncio.run(main())
         array([0, 2, 4])
         """
-        method, kwargs = _method(args, kwargs)
+        method = _method(args, kwargs)
         comms = self._comms
         if send_uid == comms.uid:
             return await self._call_self(method, kwargs, None)
         if comms._over:
             return None
-        waiting = comms._start(self._request(send_uid, method, kwargs, None))
+        waiting = self._begin(send_uid, method, kwargs, None)
         # Nobody but the core refers to the arguments now.
         del kwargs
         await waiting
@@ -227,7 +227,7 @@ class Sending:
             return self._ask(send_uid, target.method, target.kwargs, target)
         left = self._message(send_uid, target.method, target.kwargs, target, False)
         if left is not None:
-            await self._sent(left)
+            await drive(left)
         return None
 
     def cmd_recv(self, send_uid: str, /, **command: Any) -> Any:
@@ -260,20 +260,22 @@ class Sending:
             return await self._call_self(target.method, target.kwargs, target)
         if comms._over:
             return None
-        waiting = comms._start(self._request(send_uid, target.method, target.kwargs, target))
+        waiting = self._begin(send_uid, target.method, target.kwargs, target)
         del command, target
         await waiting
         return waiting.result()
 
     # ---- how ----
 
-    def _request(self, uid: str, method: str, kwargs: dict[str, Any], target: Command | None) -> _core.Operation:
-        """Make a call of it. What a handler requests is nested in the call that it serves."""
+    def _begin(self, uid: str, method: str, kwargs: dict[str, Any], target: Command | None) -> _core.Operation:
+        """Begin a call, on the loop that runs now. What a handler requests is nested in the call that it serves."""
         comms = self._comms
-        if comms._driver is None:
-            comms._live()
+        driver, loop = comms._driver or comms._live(), comms._loop
+        assert loop is not None
         at = None if target is None else _as_target(target)
-        return comms._core.call(uid, method, kwargs, at, self._express, serving.get(), self._timeout)
+        return comms._core.start_call(
+            driver, loop, uid, method, kwargs, at, self._express, serving.get(), self._timeout
+        )
 
     def _message(
         self, uid: str, method: str, kwargs: dict[str, Any], target: Command | None, copied: bool
@@ -296,10 +298,6 @@ class Sending:
         if left is not None:
             self._comms._live().spawn(left)
 
-    async def _sent(self, left: _core.Operation) -> None:
-        await self._comms._start(left)
-        left.result()
-
     def _ask(self, uid: str, method: str, kwargs: dict[str, Any], target: Command | None) -> Reply | None:
         comms = self._comms
         if comms._over:
@@ -310,7 +308,7 @@ class Sending:
             comms._send_to_self(method, kwargs, target, reply._future)
             return reply
         forward = _forwarding_to(reply)
-        operation = comms._start(self._request(uid, method, kwargs, target))
+        operation = self._begin(uid, method, kwargs, target)
         if operation.done():
             forward(operation)
         else:
@@ -349,18 +347,21 @@ class Sending:
         if uid == comms.uid:
             assert comms._loop is not None
             return run_on(comms._loop, self._call_self(method, kwargs, target))
-        return self._request(uid, method, kwargs, target).wait()
+        at = None if target is None else _as_target(target)
+        call = comms._core.call(uid, method, kwargs, at, self._express, serving.get(), self._timeout)
+        return call.wait()
 
 
-def _method(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def _method(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     """Take the method out of what was given."""
     if not args:
         if "method" not in kwargs:
             raise TypeError("a message has a method: give it as method=..., or as the second positional argument")
-        return kwargs.pop("method"), kwargs
+        method: str = kwargs.pop("method")
+        return method
     if len(args) > 1:
         raise TypeError("the arguments of a message are given by their names")
-    return args[0], kwargs
+    return args[0]  # type: ignore[no-any-return]
 
 
 def _command(

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mosaic_comms::{
-    Argument, CallError, CommsManager, Encoded, Event, HandlerError, Method, Notify, ObjectRef, Place,
-    Reason, RemoteError, Topology, Uid,
+    Argument, CallError, CommsManager, Encoded, HandlerError, Method, Notify, ObjectRef, Place, RemoteError,
+    Topology, Uid,
 };
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -19,6 +20,7 @@ use crate::decode::{self, Sender};
 use crate::descriptors::Context;
 use crate::driver::Driver;
 use crate::encode::{self, Encoding, Ownership};
+use crate::events::Events;
 use crate::failure;
 use crate::generation::Native;
 use crate::operation::Operation;
@@ -51,13 +53,13 @@ impl Comms {
         future: impl Future<Output = Result<(), E>> + Send + 'static,
         error: fn(Python<'_>, &E) -> PyErr,
     ) -> Operation {
-        Operation::new(&self.executor, future, move |py, outcome: Result<(), E>| {
+        Operation::new(&self.executor, Box::pin(future), move |py, outcome: Result<(), E>| {
             outcome.map(|()| py.None()).map_err(|failed| error(py, &failed))
         })
     }
 
     fn without_errors(&self, future: impl Future<Output = ()> + Send + 'static) -> Operation {
-        Operation::new(&self.executor, future, |py, ()| Ok(py.None()))
+        Operation::new(&self.executor, Box::pin(future), |py, ()| Ok(py.None()))
     }
 
     fn encode(
@@ -195,8 +197,8 @@ impl Comms {
     }
 
     fn events(&self) -> PyResult<Events> {
-        let events = Arc::new(tokio::sync::Mutex::new(self.manager()?.events()));
-        Ok(Events { events: Native::new(events), executor: self.executor.clone() })
+        let events = self.manager()?.events();
+        Ok(Events::new(events, &self.executor))
     }
 
     // ---- connections ----
@@ -250,7 +252,7 @@ impl Comms {
     /// Where somebody can be reached, once it has said so.
     fn wait_for_place(&self, uid: String) -> PyResult<Operation> {
         let wait = self.manager()?.wait_for_place(uid).into_future();
-        Ok(Operation::new(&self.executor, wait, |py, outcome| {
+        Ok(Operation::new(&self.executor, Box::pin(wait), |py, outcome| {
             let place = outcome.map_err(|error| failure::wait_error(py, &error))?;
             Ok((place.address, place.port).into_pyobject(py)?.into_any().unbind())
         }))
@@ -259,7 +261,7 @@ impl Comms {
     fn wait_for_count(&self, pattern: String, count: usize) -> PyResult<Operation> {
         let manager = self.manager()?.clone();
         let wait = async move { manager.wait_for_count(pattern, count).await };
-        Ok(Operation::new(&self.executor, wait, |py, outcome| {
+        Ok(Operation::new(&self.executor, Box::pin(wait), |py, outcome| {
             let uids = outcome.map_err(|error| failure::wait_error(py, &error))?;
             let uids: Vec<String> = uids.iter().map(|uid| uid.to_string()).collect();
             Ok(uids.into_pyobject(py)?.unbind())
@@ -268,7 +270,8 @@ impl Comms {
 
     fn ping(&self, uid: String) -> PyResult<Operation> {
         let manager = self.manager()?.clone();
-        Ok(Operation::new(&self.executor, async move { manager.ping(uid).await }, |py, outcome| {
+        let ping = async move { manager.ping(uid).await };
+        Ok(Operation::new(&self.executor, Box::pin(ping), |py, outcome| {
             let beat = outcome.map_err(|error| failure::call_error(py, &error))?;
             let beat = (beat.round_trip.as_secs_f64(), beat.lag.as_secs_f64());
             Ok(beat.into_pyobject(py)?.into_any().unbind())
@@ -311,6 +314,29 @@ impl Comms {
             Err(error) => Err(failure::call_error(py, &error)),
         });
         Ok(operation.within(served(serving)?))
+    }
+
+    /// The same, begun on the loop that runs now, for whoever awaits it there. That is mostly the runtime's own.
+    #[expect(clippy::too_many_arguments, reason = "as above")]
+    fn start_call(
+        &self,
+        driver: &Driver,
+        event_loop: &Bound<'_, PyAny>,
+        peer: &str,
+        method: &str,
+        kwargs: &Bound<'_, PyDict>,
+        target: Option<Target<'_>>,
+        express: bool,
+        serving: Option<&Bound<'_, PyAny>>,
+        timeout: Option<f64>,
+    ) -> PyResult<Py<Operation>> {
+        let py = event_loop.py();
+        let operation = Bound::new(py, self.call(peer, method, kwargs, target, express, serving, timeout)?)?;
+        match driver.runs(event_loop)? {
+            true => driver.start(&operation, event_loop.clone().unbind())?,
+            false => start_elsewhere(&operation)?,
+        }
+        Ok(operation.unbind())
     }
 
     /// Sends a message one way, and gives what is left to wait for. With `copied`, its arrays are the sender's again at once,
@@ -422,6 +448,13 @@ impl Comms {
     }
 }
 
+/// Starts an operation on a loop that is not the manager's.
+fn start_elsewhere(operation: &Bound<'_, Operation>) -> PyResult<()> {
+    static START: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = operation.py();
+    START.import(py, "mosaic_comms._loops", "start")?.call1((operation,)).map(drop)
+}
+
 fn whom(notify: bool) -> Notify {
     if notify { Notify::Others } else { Notify::Nobody }
 }
@@ -436,51 +469,4 @@ fn place(address: String, port: u16, instance: &str) -> PyResult<Place> {
         PyValueError::new_err(format!("an instance is 16 hexadecimal digits, not `{instance}`"))
     })?;
     Ok(Place { address, port, instance })
-}
-
-/// What happens in the network from the moment on at which it was asked for.
-#[pyclass(frozen)]
-pub(crate) struct Events {
-    events: Native<Arc<tokio::sync::Mutex<mosaic_comms::Events>>>,
-    executor: Handle,
-}
-
-#[pymethods]
-impl Events {
-    /// The next event: its kind, whose it is, and what else there is to say. None at the end.
-    fn next(&self) -> PyResult<Operation> {
-        let events = self.events.get().cloned();
-        let events =
-            events.ok_or_else(|| PyRuntimeError::new_err("these events are the parent process's"))?;
-        let next = async move { events.lock().await.next().await };
-        Ok(Operation::new(&self.executor, next, |py, event| {
-            event.map_or_else(|| Ok(py.None()), |event| as_tuple(py, event))
-        }))
-    }
-}
-
-fn as_tuple(py: Python<'_>, event: Event) -> PyResult<Py<PyAny>> {
-    let with_reason = |kind: &str, uid: &Uid, reason: &Reason| {
-        (kind, uid.as_str(), reason.to_string()).into_pyobject(py).map(|tuple| tuple.into_any().unbind())
-    };
-    match event {
-        Event::Connected { uid, place } => {
-            let place = (place.address, place.port);
-            Ok(("connected", uid.as_str(), place).into_pyobject(py)?.into_any().unbind())
-        }
-        Event::Disconnected { uid, reason } => with_reason("disconnected", &uid, &reason),
-        Event::Unreachable { uid, reason } => with_reason("unreachable", &uid, &reason),
-        Event::Suspected { uid } => {
-            Ok(("suspected", uid.as_str(), py.None()).into_pyobject(py)?.into_any().unbind())
-        }
-        Event::Condemned { reason } => {
-            Ok(("condemned", "", reason.to_string()).into_pyobject(py)?.into_any().unbind())
-        }
-        Event::Missed { count } => Ok(("missed", "", count).into_pyobject(py)?.into_any().unbind()),
-        Event::Failed { uid, error } => {
-            let error = failure::remote_error(py, &error).into_value(py);
-            Ok(("failed", uid.as_str(), error).into_pyobject(py)?.into_any().unbind())
-        }
-        _ => Ok(("other", "", py.None()).into_pyobject(py)?.into_any().unbind()),
-    }
 }

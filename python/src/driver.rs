@@ -1,5 +1,6 @@
 //! What an asyncio loop has of us: it drives operations and receives for the managers that live on it.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -8,16 +9,23 @@ use std::time::{Duration, Instant};
 
 use pyo3::exceptions::{PyException, PyRuntimeError};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 
 use crate::bell::{Attention, Bell, OperationWaker, Turn};
 use crate::lanes::Lanes;
 use crate::operation::Operation;
 
-/// How long answers wait for others at most, but for the handler that runs then.
-const ANSWERS_WAIT: Duration = Duration::from_millis(1);
+/// How long what goes out waits for more at most, but for the handler that runs then. Each write costs a system call and may
+/// cost the processor; until then, the peer has nothing to do. See decision 0021.
+const WRITES_WAIT: Duration = Duration::from_micros(200);
 
 /// Times that a drain looks for what its turns have left to be done, before the loop has its own turn.
 const ROUNDS: usize = 4;
+
+thread_local! {
+    /// The driver, by its bell, whose drain runs on this thread.
+    static DRAINS: Cell<Option<usize>> = const { Cell::new(None) };
+}
 
 /// The driver of one loop. The loop watches [`Driver::fileno`], and calls [`Driver::drain`] when it is readable.
 #[pyclass(frozen, weakref)]
@@ -29,6 +37,21 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) fn bell(&self) -> &Arc<Bell> {
         &self.bell
+    }
+
+    /// Whether this thread runs the loop, which is the driver's, now. Within a drain it is known; else Python tells, which
+    /// takes it a system call.
+    pub(crate) fn runs(&self, event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
+        static RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        if DRAINS.get() == Some(self.identity()) {
+            return Ok(true);
+        }
+        let running = RUNNING.import(event_loop.py(), "asyncio", "_get_running_loop")?;
+        Ok(running.call0()?.is(event_loop))
+    }
+
+    fn identity(&self) -> usize {
+        Arc::as_ptr(&self.bell).addr()
     }
 
     /// Reads what has come, and does what comes of it.
@@ -48,8 +71,8 @@ impl Driver {
         Ok(())
     }
 
-    /// Takes turns until one ends the loop. What they answer is written together, unless one takes long: nobody is to wait
-    /// for the handlers that come behind his own.
+    /// Takes turns until one ends the loop. What they send is written together, unless they take long: nobody is to wait
+    /// for the handlers that come behind his own, and both sides are to be at work at the same time.
     fn take_turns(&self, py: Python<'_>, turns: &mut VecDeque<Turn>) -> PyResult<()> {
         let mut written = Instant::now();
         while let Some(turn) = turns.pop_front() {
@@ -57,7 +80,7 @@ impl Driver {
                 Err(error) if error.is_instance_of::<PyException>(py) => error.write_unraisable(py, None),
                 taken => taken?,
             }
-            if written.elapsed() > ANSWERS_WAIT {
+            if written.elapsed() > WRITES_WAIT {
                 py.detach(|| self.bell.write());
                 written = Instant::now();
             }
@@ -133,13 +156,15 @@ impl Driver {
     /// it is what ends the loop.
     fn drain(&self, py: Python<'_>) -> PyResult<()> {
         self.bell.begin();
+        DRAINS.set(Some(self.identity()));
         let drained = self.drain_in_rounds(py);
+        DRAINS.set(None);
         py.detach(|| self.bell.end());
         drained
     }
 
     /// Starts an operation for whoever awaits it then.
-    fn start(&self, operation: &Bound<'_, Operation>, event_loop: Py<PyAny>) -> PyResult<()> {
+    pub(crate) fn start(&self, operation: &Bound<'_, Operation>, event_loop: Py<PyAny>) -> PyResult<()> {
         self.begin(operation, event_loop, Attention::Paid).map(drop)
     }
 

@@ -16,6 +16,7 @@ mod decode;
 mod descriptors;
 mod driver;
 mod encode;
+mod events;
 mod failure;
 mod generation;
 mod lanes;
@@ -34,13 +35,15 @@ mod _core {
     #[pymodule_export]
     use crate::answer::Answer;
     #[pymodule_export]
-    use crate::comms::{Comms, Events};
+    use crate::comms::Comms;
     #[pymodule_export]
     use crate::descriptors::{Context, leave_to_the_parent};
     #[pymodule_export]
     use crate::driver::Driver;
     #[pymodule_export]
     use crate::encode::Share;
+    #[pymodule_export]
+    use crate::events::Events;
     #[pymodule_export]
     use crate::memory::Memory;
     #[pymodule_export]

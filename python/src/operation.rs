@@ -25,14 +25,39 @@ use tokio::runtime::Handle;
 use crate::bell::Bell;
 use crate::generation::Native;
 
-/// Makes the Python value, on a thread that holds the interpreter's lock.
-pub(crate) type Completion = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
+/// A future, and what makes a Python value of its outcome.
+trait Work: Send {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()>;
 
-type Pending = Pin<Box<dyn Future<Output = Completion> + Send>>;
+    /// Makes the value, once it is over.
+    fn complete(self: Box<Self>, py: Python<'_>) -> PyResult<Py<PyAny>>;
+}
 
-/// A future, and the executor whose timers it needs.
-pub(crate) struct Running {
-    future: Pending,
+struct Converted<F: Future, C> {
+    future: F,
+    outcome: Option<F::Output>,
+    convert: C,
+}
+
+impl<F, C> Work for Converted<F, C>
+where
+    F: Future<Output: Send> + Send + Unpin,
+    C: FnOnce(Python<'_>, F::Output) -> PyResult<Py<PyAny>> + Send,
+{
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.future).poll(context).map(|outcome| self.outcome = Some(outcome))
+    }
+
+    fn complete(self: Box<Self>, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let Converted { outcome, convert, .. } = *self;
+        let outcome = outcome.ok_or_else(|| PyRuntimeError::new_err("the operation is not over"))?;
+        convert(py, outcome)
+    }
+}
+
+/// What is under way, and the executor whose timers it needs.
+struct Running {
+    work: Box<dyn Work>,
     executor: Handle,
     /// The call whose handler has made it.
     within: Option<Call>,
@@ -40,14 +65,18 @@ pub(crate) struct Running {
 
 impl Running {
     /// Goes on with it.
-    pub(crate) fn poll(&mut self, waker: &Waker) -> Poll<Completion> {
+    fn poll(&mut self, waker: &Waker) -> Poll<()> {
         let _entered = self.executor.enter();
-        let Running { future, within, .. } = self;
-        let mut poll = || future.as_mut().poll(&mut Context::from_waker(waker));
+        let Running { work, within, .. } = self;
+        let mut poll = || work.poll(&mut Context::from_waker(waker));
         match within {
             Some(call) => call.in_scope(poll),
             None => poll(),
         }
+    }
+
+    fn complete(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.work.complete(py)
     }
 }
 
@@ -79,17 +108,13 @@ struct UnderWay {
 
 impl Operation {
     /// An operation that gives what `convert` makes of the future's outcome.
-    pub(crate) fn new<T, F, C>(executor: &Handle, future: F, convert: C) -> Operation
+    pub(crate) fn new<F, C>(executor: &Handle, future: F, convert: C) -> Operation
     where
-        F: Future<Output = T> + Send + 'static,
-        T: Send + 'static,
-        C: FnOnce(Python<'_>, T) -> PyResult<Py<PyAny>> + Send + 'static,
+        F: Future<Output: Send> + Send + Unpin + 'static,
+        C: FnOnce(Python<'_>, F::Output) -> PyResult<Py<PyAny>> + Send + 'static,
     {
-        let future = async move {
-            let outcome = future.await;
-            Box::new(move |py: Python<'_>| convert(py, outcome)) as Completion
-        };
-        let running = Running { future: Box::pin(future), executor: executor.clone(), within: None };
+        let work = Box::new(Converted { future, outcome: None, convert });
+        let running = Running { work, executor: executor.clone(), within: None };
         Operation { stage: Mutex::new(Stage::Fresh(Native::new(running))), blocking: AtomicBool::new(false) }
     }
 
@@ -108,7 +133,7 @@ impl Operation {
     pub(crate) fn begin(self, py: Python<'_>) -> PyResult<Option<Operation>> {
         let mut running = self.take()?;
         match running.poll(Waker::noop()) {
-            Poll::Ready(complete) => complete(py).map(|_| None),
+            Poll::Ready(()) => running.complete(py).map(|_| None),
             Poll::Pending => {
                 *self.stage.lock() = Stage::Fresh(Native::new(running));
                 Ok(Some(self))
@@ -134,7 +159,7 @@ impl Operation {
     pub(crate) fn start(&self, py: Python<'_>, event_loop: Py<PyAny>, waker: &Waker) -> PyResult<Poll<()>> {
         let mut running = self.take()?;
         let stage = match running.poll(waker) {
-            Poll::Ready(complete) => Stage::Over(complete(py)),
+            Poll::Ready(()) => Stage::Over(running.complete(py)),
             Poll::Pending => {
                 Stage::UnderWay(UnderWay { event_loop, waiting: None, running: Some(Native::new(running)) })
             }
@@ -153,14 +178,13 @@ impl Operation {
         };
         // It has been given up, or was over before.
         let Some(mut running) = running else { return Ok(Poll::Pending) };
-        let Poll::Ready(complete) = running.poll(waker) else {
+        if running.poll(waker).is_pending() {
             if let Stage::UnderWay(under_way) = &mut *this.stage.lock() {
                 under_way.running = Some(Native::new(running));
             }
             return Ok(Poll::Pending);
-        };
-        drop(running);
-        let over = Stage::Over(complete(py));
+        }
+        let over = Stage::Over(running.complete(py));
         let before = std::mem::replace(&mut *this.stage.lock(), over);
         if let Stage::UnderWay(UnderWay { waiting: Some((callback, context)), .. }) = before {
             match context {
@@ -200,8 +224,8 @@ impl Operation {
         let bell = Arc::new(Bell::new()?);
         let waker = Waker::from(bell.clone());
         loop {
-            if let Poll::Ready(complete) = running.poll(&waker) {
-                return complete(py);
+            if running.poll(&waker).is_ready() {
+                return running.complete(py);
             }
             // One that has come meanwhile would not end the wait.
             py.check_signals()?;

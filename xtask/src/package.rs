@@ -24,7 +24,7 @@ impl Profile {
     fn names(self) -> (&'static str, &'static str) {
         match self {
             Profile::Test => ("dev", "python-package"),
-            Profile::Release => ("release", "python-package-release"),
+            Profile::Release => ("wheel", "python-package-release"),
         }
     }
 }

@@ -122,7 +122,7 @@ impl<R> Reply<R> {
         std::future::poll_fn(|context| self.poll_undecoded(context)).await
     }
 
-    fn poll_undecoded(&mut self, context: &mut Context<'_>) -> Poll<Result<Undecoded, CallError>> {
+    pub(super) fn poll_undecoded(&mut self, context: &mut Context<'_>) -> Poll<Result<Undecoded, CallError>> {
         match &mut self.waiting {
             Waiting::Link { outcome, cancel } => {
                 let Poll::Ready(outcome) = Pin::new(outcome).poll(context) else { return Poll::Pending };

@@ -1,7 +1,7 @@
 //! What goes out: one-way messages, calls, and how each of them ends. Every way of sending comes through here.
 
 use std::fmt;
-use std::future::{Future, IntoFuture};
+use std::future::{Future, IntoFuture, poll_fn};
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -162,12 +162,19 @@ impl<R: DeserializeOwned + 'static> Future for Calling<R> {
     type Output = Result<R, CallError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let reply = ready!(self.poll_reply(context))?;
+        Pin::new(reply).poll(context)
+    }
+}
+
+impl<R: 'static> Calling<R> {
+    /// Sends the request, if that is not done.
+    fn poll_reply(&mut self, context: &mut Context<'_>) -> Poll<Result<&mut Reply<R>, CallError>> {
         if self.reply.is_none() {
-            let reply = ready!(self.request.poll(context, Draft::call))?;
-            self.reply = Some(reply);
+            self.reply = Some(ready!(self.request.poll(context, Draft::call))?);
         }
         match &mut self.reply {
-            Some(reply) => Pin::new(reply).poll(context),
+            Some(reply) => Poll::Ready(Ok(reply)),
             None => Poll::Pending,
         }
     }
@@ -207,8 +214,12 @@ impl<R> SendRecv<R> {
     ///
     /// # Cancel safety
     /// If it is dropped, the call is cancelled at the peer.
-    pub async fn undecoded(self) -> Result<Undecoded, CallError> {
-        self.draft.call::<()>().end().await?.undecoded().await
+    pub fn undecoded(self) -> impl Future<Output = Result<Undecoded, CallError>> + Send + Unpin + use<R> {
+        let mut calling = Calling::<()> { request: Stage::Draft(self.draft), reply: None };
+        poll_fn(move |context| match ready!(calling.poll_reply(context)) {
+            Ok(reply) => reply.poll_undecoded(context),
+            Err(error) => Poll::Ready(Err(error)),
+        })
     }
 
     /// The same one way: whatever the method returns is dropped where it was made.
