@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
-use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ServerConfig, version};
@@ -215,8 +215,9 @@ impl fmt::Debug for Credential {
     }
 }
 
+/// Keys are exchanged in one way, whatever others want of rustls: a stranger cannot ask for one that costs four times as much.
 pub(crate) fn provider() -> CryptoProvider {
-    CryptoProvider { cipher_suites: cipher_suites(), ..default_provider() }
+    CryptoProvider { cipher_suites: cipher_suites(), kx_groups: vec![kx_group::X25519], ..default_provider() }
 }
 
 /// A credential in memory alone, for each of these.

@@ -204,8 +204,9 @@ fn invalid(error: rustls::Error) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use rustls::crypto::aws_lc_rs::ALL_KX_GROUPS;
     use rustls::crypto::{CipherSuiteCommon, CryptoProvider};
-    use rustls::{SupportedCipherSuite, Tls13CipherSuite};
+    use rustls::{NamedGroup, SupportedCipherSuite, Tls13CipherSuite};
 
     use super::*;
     use crate::credential::{for_test, provider};
@@ -261,6 +262,20 @@ mod tests {
         }
         assert!(rest.is_empty());
         assert_eq!(opened, number.to_be_bytes());
+    }
+
+    #[test]
+    fn a_stranger_cannot_ask_for_another_exchange_of_keys() {
+        let others = ALL_KX_GROUPS.iter().filter(|group| group.name() != NamedGroup::X25519);
+        for group in others {
+            let wanting = CryptoProvider { kx_groups: vec![*group], ..provider() };
+            let [stranger, credential] = for_test([wanting, provider()]);
+            let mut client = Session::client(stranger.client()).unwrap();
+            let mut server = Session::server(credential.server()).unwrap();
+            client.advance(&mut Vec::new(), &mut Vec::new()).unwrap();
+            let refusal = server.advance(&mut client.take_outbox(), &mut Vec::new()).unwrap_err();
+            assert!(refusal.to_string().contains("NoKxGroupsInCommon"), "{group:?}: {refusal}");
+        }
     }
 
     #[test]
