@@ -4,7 +4,7 @@ mod pair;
 
 use std::time::Duration;
 
-use mosaic_proto::link::{Execution, Verdict};
+use mosaic_proto::link::{Execution, Transmit, Verdict};
 use mosaic_proto::wire::{Command, Lane};
 use mosaic_proto::{Reason, Session};
 use pair::{A, B, Ended, Pair, Shape, reply_to};
@@ -197,6 +197,35 @@ fn a_link_that_has_ended_gives_messages_back_and_ends_every_call() {
     let refused = pair.call(A, 8);
     assert_eq!(pair.sides[A].id_of(refused), None);
     assert_eq!(pair.sides[A].link.ended(), Some(&reason));
+}
+
+#[test]
+fn a_request_may_have_run_while_it_is_being_written() {
+    for (connected, written, execution) in [
+        (true, None, Execution::MayHaveRun),
+        (false, None, Execution::MayHaveRun),
+        (true, Some(0), Execution::NotRun),
+        (false, Some(0), Execution::NotRun),
+    ] {
+        let mut pair = Pair::connected();
+        pair.call(A, 8);
+        pair.run();
+        pair.sides[A].asleep = true;
+        let tag = pair.call(A, 8);
+        let (now, link) = (pair.now, &mut pair.sides[A].link);
+        for lane in Lane::ALL {
+            let connection = link.connection(lane).unwrap();
+            link.poll_transmit(now, lane, usize::MAX, &mut Transmit::new());
+            written.into_iter().for_each(|bytes| link.transmitted(now, lane, connection, bytes));
+            if !connected {
+                link.detach(now, lane, connection);
+            }
+        }
+        let reason = Reason::Exited { detail: "signal 9".into() };
+        pair.sides[A].asleep = false;
+        pair.end(A, Verdict::Dead, reason.clone());
+        assert_eq!(pair.sides[A].outcome(tag), Some(&Ended::Disconnected(reason, execution)), "{written:?}");
+    }
 }
 
 #[test]

@@ -104,9 +104,7 @@ impl State {
         }
         let mut writer = io.writer.take()?;
         io.left_over = false;
-        if writer.transmit.is_empty() {
-            self.machine.poll_transmit(now, lane, WRITE_AT_ONCE, &mut writer.transmit);
-        }
+        self.machine.poll_transmit(now, lane, WRITE_AT_ONCE, &mut writer.transmit);
         if writer.transmit.is_empty() {
             io.writer = Some(writer);
             return None;
@@ -114,8 +112,9 @@ impl State {
         Some(Job { lane, writer, connection: *connection, stream: stream.clone() })
     }
 
-    /// Puts the right to write back, unless the connection is another by now.
-    fn put_back(&mut self, job: Job, end: WriteEnd) {
+    /// Notes what was written and puts the right to write back, unless the connection is another by now.
+    fn put_back(&mut self, job: Job, now: Time, written: usize, end: WriteEnd) {
+        self.machine.transmitted(now, job.lane, job.connection, written);
         let io = &mut self.lanes[job.lane.index()];
         if io.current.as_ref().is_some_and(|(current, _)| *current == job.connection) {
             io.writer = Some(job.writer);
@@ -171,8 +170,9 @@ impl Link {
             }
         }
         {
+            let now = self.context.now();
             let mut state = self.state.lock();
-            state.put_back(job, WriteEnd::More);
+            state.put_back(job, now, 0, WriteEnd::More);
             state.lanes[lane.index()].left_over = true;
         }
         self.wake[lane.index()].notify_one();
@@ -186,11 +186,10 @@ impl Link {
         let next = {
             let mut state = self.state.lock();
             let lane = job.lane;
-            state.machine.transmitted(now, lane, job.connection, written);
+            state.put_back(job, now, written, end);
             while let Some(event) = state.machine.poll_event() {
                 events.push(event);
             }
-            state.put_back(job, end);
             leaves = state.machine.is_being_left();
             if matches!(end, WriteEnd::All | WriteEnd::More) { state.take_job(lane, now) } else { None }
         };

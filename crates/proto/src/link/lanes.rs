@@ -74,8 +74,17 @@ pub(super) struct Connection {
     /// Bytes given to the writer and, of them, bytes taken by the system.
     polled: u64,
     written: u64,
+    /// The writer is at it, and the system may have taken more than it has said by now.
+    writing: bool,
     /// Bytes of the peer's.
     read: u64,
+}
+
+impl Connection {
+    /// Bytes that the system may have taken.
+    fn taken(&self) -> u64 {
+        if self.writing { self.polled } else { self.written }
+    }
 }
 
 #[derive(Debug)]
@@ -172,7 +181,8 @@ impl<T> LaneState<T> {
     }
 
     pub(super) fn attach(&mut self, id: ConnectionId, dialled: bool, since: Time) {
-        self.connection = Some(Connection { id, dialled, since, polled: 0, written: 0, read: 0 });
+        self.connection =
+            Some(Connection { id, dialled, since, polled: 0, written: 0, writing: false, read: 0 });
     }
 
     /// Forgets the connection, but for what it has carried.
@@ -192,11 +202,11 @@ impl<T> LaneState<T> {
         self.queue.len()
     }
 
-    /// The connection is gone: notes which messages the system had taken whole.
+    /// The connection is gone: notes which messages the system may have taken whole.
     pub(super) fn detach(&mut self) {
         let Some(connection) = self.close() else { return };
         for entry in self.queue.iter_mut().take(self.next) {
-            let whole = entry.end.take().is_some_and(|end| end <= connection.written);
+            let whole = entry.end.take().is_some_and(|end| end <= connection.taken());
             entry.handed_over |= whole;
         }
     }
@@ -268,9 +278,16 @@ impl<T> LaneState<T> {
         }
     }
 
+    pub(super) fn begin_writing(&mut self) {
+        if let Some(connection) = &mut self.connection {
+            connection.writing = true;
+        }
+    }
+
     pub(super) fn written(&mut self, bytes: usize) {
         if let Some(connection) = &mut self.connection {
             connection.written += bytes as u64;
+            connection.writing = false;
         }
     }
 
@@ -313,8 +330,8 @@ impl<T> LaneState<T> {
         cost
     }
 
-    fn handed_over(entry: &Entry<T>, written: u64) -> bool {
-        entry.handed_over || entry.end.is_some_and(|end| end <= written)
+    fn handed_over(entry: &Entry<T>, taken: u64) -> bool {
+        entry.handed_over || entry.end.is_some_and(|end| end <= taken)
     }
 
     fn find(&self, id: u64) -> Option<usize> {
@@ -349,14 +366,14 @@ impl<T> LaneState<T> {
             && self.unacked_requests == requests.count()
     }
 
-    /// The session is over. Returns what was not acknowledged, and whether the system had taken it whole.
+    /// The session is over. Returns what was not acknowledged, and whether the system may have taken it whole.
     pub(super) fn reset(&mut self) -> Vec<(Entry<T>, bool)> {
-        let written = self.connection.as_ref().map_or(0, |connection| connection.written);
+        let taken = self.connection.as_ref().map_or(0, Connection::taken);
         let lost = std::mem::take(&mut self.queue);
         *self = LaneState { connection: self.connection.take(), carried: self.carried, ..LaneState::new() };
         lost.into_iter()
             .map(|entry| {
-                let handed_over = Self::handed_over(&entry, written);
+                let handed_over = Self::handed_over(&entry, taken);
                 (entry, handed_over)
             })
             .collect()

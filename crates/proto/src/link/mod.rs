@@ -373,11 +373,21 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
                 || (lane == Lane::Control && !self.commands.is_empty()))
     }
 
-    /// Gives the lane's writer what comes next, until about `most` bytes lie in `out`: commands first, then messages.
+    /// Gives the lane's writer what comes next, unless something is left in `out`, until about `most` bytes lie there: commands
+    /// first, then messages. From then on the system may have taken all of it, until [`Link::transmitted`] says how much it has.
     pub fn poll_transmit(&mut self, now: Time, lane: Lane, most: usize, out: &mut Transmit) {
         if self.lanes[lane.index()].connection.is_none() {
             return;
         }
+        if out.is_empty() {
+            self.fill(now, lane, most, out);
+        }
+        if !out.is_empty() {
+            self.lanes[lane.index()].begin_writing();
+        }
+    }
+
+    fn fill(&mut self, now: Time, lane: Lane, most: usize, out: &mut Transmit) {
         if lane == Lane::Control && !self.commands.is_empty() {
             self.note_question(now);
             let mut encoded = std::mem::take(&mut self.encoded);
@@ -396,7 +406,7 @@ impl<T, B: AsRef<[u8]>> Link<T, B> {
         out.seal();
     }
 
-    /// The system has taken `bytes` of what was polled for this connection.
+    /// The system has taken `bytes` more of what was polled for this connection, and nobody writes it now.
     pub fn transmitted(&mut self, now: Time, lane: Lane, connection: ConnectionId, bytes: usize) {
         let state = &mut self.lanes[lane.index()];
         if state.connection.as_ref().is_none_or(|current| current.id != connection) {

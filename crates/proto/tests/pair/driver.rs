@@ -75,15 +75,13 @@ impl Pair {
             return false;
         };
         let link = &mut self.sides[side].link;
-        if wire.ends[side].transmit.is_empty() && link.wants_transmit(lane) {
-            link.poll_transmit(now, lane, self.conditions.chunk, &mut wire.ends[side].transmit);
-        }
         let room = self.conditions.capacity.saturating_sub(wire.pipes[side].len()).min(self.conditions.chunk);
+        link.poll_transmit(now, lane, self.conditions.chunk, &mut wire.ends[side].transmit);
         let bytes = wire.ends[side].take(room);
+        link.transmitted(now, lane, id, bytes.len());
         if bytes.is_empty() {
             return false;
         }
-        link.transmitted(now, lane, id, bytes.len());
         link.leave_if_complete();
         wire.pipes[side].write(now + self.conditions.delay[side], bytes);
         true
