@@ -272,7 +272,7 @@ class Sending:
         comms = self._comms
         driver, loop = comms._driver or comms._live(), comms._loop
         assert loop is not None
-        at = None if target is None else _as_target(target)
+        at = _as_target(target)
         return comms._core.start_call(
             driver, loop, uid, method, kwargs, at, self._express, serving.get(), self._timeout
         )
@@ -289,7 +289,7 @@ class Sending:
         if uid == comms.uid:
             comms._send_to_self(method, kwargs, target, None)
         elif comms._is_there(uid, or_asked_for=not copied):
-            at = None if target is None else _as_target(target)
+            at = _as_target(target)
             return comms._core.send(uid, method, kwargs, at, self._express, serving.get(), copied)
         return None
 
@@ -347,7 +347,7 @@ class Sending:
         if uid == comms.uid:
             assert comms._loop is not None
             return run_on(comms._loop, self._call_self(method, kwargs, target))
-        at = None if target is None else _as_target(target)
+        at = _as_target(target)
         call = comms._core.call(uid, method, kwargs, at, self._express, serving.get(), self._timeout)
         return call.wait()
 
@@ -375,8 +375,8 @@ def _command(
     return Command(type, uid, method, tuple(args), dict(kwargs or {}))
 
 
-def _as_target(command: Command) -> tuple[str, str, tuple[Any, ...]]:
-    return command.type, command.uid, command.args
+def _as_target(command: Command | None) -> tuple[str, str, tuple[Any, ...]] | None:
+    return None if command is None else (command.type, command.uid, command.args)
 
 
 def _forwarding_to(reply: Reply) -> Callable[[_core.Operation], None]:

@@ -84,6 +84,10 @@ impl Bell {
         self.ring();
     }
 
+    pub(crate) fn has_unwritten(&self) -> bool {
+        !self.unwritten.lock().is_empty()
+    }
+
     /// Writes what was queued until now.
     pub(crate) fn write(&self) {
         let unwritten = std::mem::take(&mut *self.unwritten.lock());

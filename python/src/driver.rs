@@ -61,28 +61,28 @@ impl Driver {
                 self.bell.hush();
             }
         });
+        let mut written = Instant::now();
         for _ in 0..ROUNDS {
             let mut turns = self.bell.take();
             if turns.is_empty() {
                 break;
             }
-            self.take_turns(py, &mut turns).inspect_err(|_| self.bell.leave_first(turns))?;
+            self.take_turns(py, &mut turns, &mut written).inspect_err(|_| self.bell.leave_first(turns))?;
         }
         Ok(())
     }
 
     /// Takes turns until one ends the loop. What they send is written together, unless they take long: nobody is to wait
     /// for the handlers that come behind his own, and both sides are to be at work at the same time.
-    fn take_turns(&self, py: Python<'_>, turns: &mut VecDeque<Turn>) -> PyResult<()> {
-        let mut written = Instant::now();
+    fn take_turns(&self, py: Python<'_>, turns: &mut VecDeque<Turn>, written: &mut Instant) -> PyResult<()> {
         while let Some(turn) = turns.pop_front() {
             match self.take_turn(py, turn) {
                 Err(error) if error.is_instance_of::<PyException>(py) => error.write_unraisable(py, None),
                 taken => taken?,
             }
-            if written.elapsed() > WRITES_WAIT {
+            if written.elapsed() > WRITES_WAIT && self.bell.has_unwritten() {
                 py.detach(|| self.bell.write());
-                written = Instant::now();
+                *written = Instant::now();
             }
         }
         Ok(())

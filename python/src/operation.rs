@@ -49,7 +49,8 @@ where
     }
 
     fn complete(self: Box<Self>, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let Converted { outcome, convert, .. } = *self;
+        let Converted { future, outcome, convert } = *self;
+        drop(future);
         let outcome = outcome.ok_or_else(|| PyRuntimeError::new_err("the operation is not over"))?;
         convert(py, outcome)
     }
@@ -185,7 +186,14 @@ impl Operation {
             return Ok(Poll::Pending);
         }
         let over = Stage::Over(running.complete(py));
-        let before = std::mem::replace(&mut *this.stage.lock(), over);
+        let before = {
+            let mut stage = this.stage.lock();
+            // A signal's handler may have cancelled it while the outcome was converted.
+            if !matches!(*stage, Stage::UnderWay(_)) {
+                return Ok(Poll::Pending);
+            }
+            std::mem::replace(&mut *stage, over)
+        };
         if let Stage::UnderWay(UnderWay { waiting: Some((callback, context)), .. }) = before {
             match context {
                 Some(context) => context.call_method1(py, pyo3::intern!(py, "run"), (callback, slf))?,

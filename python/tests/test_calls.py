@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import HERE, WITHIN, network, run
 
@@ -192,6 +193,42 @@ def test_calls_from_several_threads_do_not_disturb_each_other() -> None:
             for thread in threads:
                 await asyncio.to_thread(thread.join)
             assert results == [1] * 200
+
+    run(test())
+
+
+def test_a_loop_on_another_thread_calls_and_cancels_by_the_manager_of_this_one() -> None:
+    class Waiter(Counter):
+        def __init__(self) -> None:
+            super().__init__()
+            self.begun, self.given_up = threading.Event(), asyncio.Event()
+
+        async def wait(self, sender: str) -> None:
+            self.begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.given_up.set()
+
+    async def test() -> None:
+        waiter = Waiter()
+        async with network(("worker:0", waiter)) as [monitor, _]:
+
+            async def elsewhere() -> list[Any]:
+                called = await monitor.send_recv_async("worker:0", method="add", a=1, b=2)
+                slow = await monitor.send_recv_async("worker:0", method="slow", value=4)
+                reply = await monitor.options(reply=True).send_async("worker:0", method="add", a=2, b=3)
+                await monitor.send_async("worker:0", method="note", field=np.ones(100_000))
+                waiting = asyncio.create_task(monitor.send_recv_async("worker:0", method="wait"))
+                await asyncio.to_thread(waiter.begun.wait)
+                waiting.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await waiting
+                return [called, slow, await reply]
+
+            assert await asyncio.to_thread(asyncio.run, elsewhere()) == [3, 4, 5]
+            await waiter.given_up.wait()
+            assert [sender for sender, _ in waiter.noted] == ["monitor"]
 
     run(test())
 

@@ -53,6 +53,8 @@ pub(super) struct Parser {
     borrower: Option<Borrower>,
     /// Why nothing can be read any more.
     failed: Option<String>,
+    /// A read has begun and not ended: one that panicked has left nobody knows what.
+    is_amid: bool,
 }
 
 /// What a turn has brought, and what is left.
@@ -134,7 +136,11 @@ impl Reading {
         if let Some(why) = &parser.failed {
             return Err(why.clone());
         }
+        if std::mem::replace(&mut parser.is_amid, true) {
+            return Err("a read of it panicked".to_owned());
+        }
         let left = self.read_in_turn(&mut parser);
+        parser.is_amid = false;
         parser.failed = left.clone().err();
         left
     }
@@ -156,7 +162,7 @@ impl Reading {
 
 impl Parser {
     pub(super) fn new(receiver: Receiver<Buffer>, borrower: Option<Borrower>) -> Parser {
-        Parser { receiver, items: Vec::new(), borrower, failed: None }
+        Parser { receiver, items: Vec::new(), borrower, failed: None, is_amid: false }
     }
 
     /// Reads into the buffer that the user will get. Returns how much, and for how much there was room.
@@ -175,6 +181,10 @@ impl Parser {
 
     /// Reads what is small, or the beginning of what is large. Returns the same.
     fn read_into(&mut self, reading: &Reading, scratch: &mut Buffer) -> Result<(usize, usize), String> {
+        // One that was lent out when a read panicked has not come back.
+        if scratch.as_ref().is_empty() {
+            *scratch = Buffer::new(READ_AT_ONCE);
+        }
         let read = bytes_read(reading.stream.try_fill(scratch, 0))?;
         if read > 0 {
             self.take(reading, &scratch.as_ref()[..read])?;

@@ -114,7 +114,10 @@ impl State {
 
     /// Notes what was written and puts the right to write back, unless the connection is another by now.
     fn put_back(&mut self, job: Job, now: Time, written: usize, end: WriteEnd) {
-        self.machine.transmitted(now, job.lane, job.connection, written);
+        // How much of a write that failed the system has taken nobody knows: all of it may have been.
+        if end != WriteEnd::Failed {
+            self.machine.transmitted(now, job.lane, job.connection, written);
+        }
         let io = &mut self.lanes[job.lane.index()];
         if io.current.as_ref().is_some_and(|(current, _)| *current == job.connection) {
             io.writer = Some(job.writer);

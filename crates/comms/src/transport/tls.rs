@@ -254,7 +254,7 @@ impl Tls {
             let mut there = reading.take_partial(incoming);
             let mut drained = false;
             if !ready {
-                let most = (target.rest().len() + RECORD + RECORD_OVERHEAD).min(SEALED_READ);
+                let most = (enough - target.filled + RECORD + RECORD_OVERHEAD).min(SEALED_READ);
                 let wanted = most.saturating_sub(there).max(RECORD);
                 match self.fetch(reading, incoming, there, wanted) {
                     Ok(read) => {

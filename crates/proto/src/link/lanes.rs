@@ -235,6 +235,8 @@ impl<T> LaneState<T> {
     pub(super) fn resume(&mut self, received: u64) -> u64 {
         let sent = self.sent();
         assert!(self.acknowledge(received), "a session is resumed where the peer can be");
+        // The peer has said that it lacks them, and takes nothing from the connection before.
+        self.queue.iter_mut().for_each(|entry| entry.handed_over = false);
         self.next = 0;
         self.unpolled_bytes = self.unacked_bytes;
         sent - self.acked

@@ -133,7 +133,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Receiver<B> {
     }
 
     /// The memory of a large frame and how many of its bytes have come, so that a socket can be read straight into the
-    /// rest. `None` for anything smaller than [`LARGE_FRAME`].
+    /// rest. `None` for anything smaller than [`LARGE_FRAME`]. It has to stay that memory, or one of the same length.
     pub fn direct(&mut self) -> Option<(&mut B, usize)> {
         match &mut self.state {
             State::Large { buffer, filled, .. } if buffer.as_ref().len() >= LARGE_FRAME => {
