@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use mosaic_proto::Time;
 use mosaic_proto::link::Link as Machine;
+use smallvec::SmallVec;
 
 use super::write::ToWrite;
 use super::{Link, Ticket};
@@ -62,7 +63,8 @@ impl Link {
         operation: impl FnOnce(&mut Machine<Ticket, Buffer>, Time) -> (R, Write),
     ) -> (R, ToWrite) {
         let now = self.context.now();
-        let mut events = Vec::new();
+        // Most often there is one, and no memory has to be found for it.
+        let mut events = SmallVec::<[_; 1]>::new();
         let (result, to_write) = {
             let mut state = self.state.lock();
             let paused = state.machine.reads_paused();

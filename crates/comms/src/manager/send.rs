@@ -170,11 +170,10 @@ impl<R: DeserializeOwned + 'static> Future for Calling<R> {
 impl<R: 'static> Calling<R> {
     /// Sends the request, if that is not done.
     fn poll_reply(&mut self, context: &mut Context<'_>) -> Poll<Result<&mut Reply<R>, CallError>> {
-        let reply = match self.reply.take() {
-            Some(reply) => reply,
-            None => ready!(self.request.poll(context, Draft::call))?,
-        };
-        Poll::Ready(Ok(self.reply.insert(reply)))
+        if self.reply.is_none() {
+            self.reply = Some(ready!(self.request.poll(context, Draft::call))?);
+        }
+        Poll::Ready(Ok(self.reply.as_mut().expect("it was made just now")))
     }
 }
 
