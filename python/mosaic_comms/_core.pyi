@@ -60,6 +60,7 @@ class Driver:
     def descriptors(self) -> list[int]: ...
     def drain(self) -> None: ...
     def start(self, operation: Operation, event_loop: asyncio.AbstractEventLoop) -> None: ...
+    def start_here(self, operation: Operation, event_loop: asyncio.AbstractEventLoop) -> None: ...
     def spawn(self, operation: Operation) -> None: ...
 
 @final
@@ -112,18 +113,6 @@ class Comms:
     def ping(self, uid: str) -> Operation: ...
     def call(
         self,
-        peer: str,
-        method: str,
-        kwargs: dict[str, Any],
-        target: _Target | None,
-        express: bool,
-        serving: Any,
-        timeout: float | None,
-    ) -> Operation: ...
-    def start_call(
-        self,
-        driver: Driver,
-        event_loop: asyncio.AbstractEventLoop,
         peer: str,
         method: str,
         kwargs: dict[str, Any],

@@ -267,15 +267,19 @@ class Sending:
 
     # ---- how ----
 
+    def _request(self, uid: str, method: str, kwargs: dict[str, Any], target: Command | None) -> _core.Operation:
+        """Make a call of it. What a handler requests is nested in the call that it serves."""
+        at = _as_target(target)
+        return self._comms._core.call(uid, method, kwargs, at, self._express, serving.get(), self._timeout)
+
     def _begin(self, uid: str, method: str, kwargs: dict[str, Any], target: Command | None) -> _core.Operation:
-        """Begin a call, on the loop that runs now. What a handler requests is nested in the call that it serves."""
+        """Begin a call, on the loop that runs now."""
         comms = self._comms
         driver, loop = comms._driver or comms._live(), comms._loop
         assert loop is not None
-        at = _as_target(target)
-        return comms._core.start_call(
-            driver, loop, uid, method, kwargs, at, self._express, serving.get(), self._timeout
-        )
+        call = self._request(uid, method, kwargs, target)
+        driver.start_here(call, loop)
+        return call
 
     def _message(
         self, uid: str, method: str, kwargs: dict[str, Any], target: Command | None, copied: bool
@@ -347,9 +351,7 @@ class Sending:
         if uid == comms.uid:
             assert comms._loop is not None
             return run_on(comms._loop, self._call_self(method, kwargs, target))
-        at = _as_target(target)
-        call = comms._core.call(uid, method, kwargs, at, self._express, serving.get(), self._timeout)
-        return call.wait()
+        return self._request(uid, method, kwargs, target).wait()
 
 
 def _method(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:

@@ -10,7 +10,6 @@ use mosaic_comms::{
 };
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -316,29 +315,6 @@ impl Comms {
         Ok(operation.within(served(serving)?))
     }
 
-    /// The same, begun on the loop that runs now, for whoever awaits it there. That is mostly the runtime's own.
-    #[expect(clippy::too_many_arguments, reason = "as above")]
-    fn start_call(
-        &self,
-        driver: &Driver,
-        event_loop: &Bound<'_, PyAny>,
-        peer: &str,
-        method: &str,
-        kwargs: &Bound<'_, PyDict>,
-        target: Option<Target<'_>>,
-        express: bool,
-        serving: Option<&Bound<'_, PyAny>>,
-        timeout: Option<f64>,
-    ) -> PyResult<Py<Operation>> {
-        let py = event_loop.py();
-        let operation = Bound::new(py, self.call(peer, method, kwargs, target, express, serving, timeout)?)?;
-        match driver.runs(event_loop)? {
-            true => driver.start(&operation, event_loop.clone().unbind())?,
-            false => start_elsewhere(&operation)?,
-        }
-        Ok(operation.unbind())
-    }
-
     /// Sends a message one way, and gives what is left to wait for. With `copied`, its arrays are the sender's again at once,
     /// else when that has ended. After the stop it does nothing.
     #[expect(clippy::too_many_arguments, reason = "as above")]
@@ -446,13 +422,6 @@ impl Comms {
         self.manager()?.protocol().beat(&uid(sender)?);
         Ok(())
     }
-}
-
-/// Starts an operation on a loop that is not the manager's.
-fn start_elsewhere(operation: &Bound<'_, Operation>) -> PyResult<()> {
-    static START: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let py = operation.py();
-    START.import(py, "mosaic_comms._loops", "start")?.call1((operation,)).map(drop)
 }
 
 fn whom(notify: bool) -> Notify {

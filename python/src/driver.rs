@@ -40,8 +40,8 @@ impl Driver {
     }
 
     /// Whether this thread runs the loop, which is the driver's, now. Within a drain it is known; else Python tells, which
-    /// takes it a system call.
-    pub(crate) fn runs(&self, event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
+    /// takes a system call on 3.11.
+    fn runs(&self, event_loop: &Bound<'_, PyAny>) -> PyResult<bool> {
         static RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         if DRAINS.get() == Some(self.identity()) {
             return Ok(true);
@@ -128,6 +128,12 @@ fn go_on(py: Python<'_>, waker: Arc<OperationWaker>) -> PyResult<()> {
     }
 }
 
+/// Starts an operation on a loop that is not the driver's.
+fn start_elsewhere(operation: &Bound<'_, Operation>) -> PyResult<()> {
+    static START: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    START.import(operation.py(), "mosaic_comms._loops", "start")?.call1((operation,)).map(drop)
+}
+
 fn another_process() -> PyErr {
     PyRuntimeError::new_err("this loop belongs to another process")
 }
@@ -164,8 +170,16 @@ impl Driver {
     }
 
     /// Starts an operation for whoever awaits it then.
-    pub(crate) fn start(&self, operation: &Bound<'_, Operation>, event_loop: Py<PyAny>) -> PyResult<()> {
+    fn start(&self, operation: &Bound<'_, Operation>, event_loop: Py<PyAny>) -> PyResult<()> {
         self.begin(operation, event_loop, Attention::Paid).map(drop)
+    }
+
+    /// The same on the loop that runs now, which is mostly `event_loop`, the driver's.
+    fn start_here(&self, operation: &Bound<'_, Operation>, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
+        match self.runs(event_loop)? {
+            true => self.start(operation, event_loop.clone().unbind()),
+            false => start_elsewhere(operation),
+        }
     }
 
     /// Starts an operation that nobody waits for. What fails at once is raised, what fails later is reported.

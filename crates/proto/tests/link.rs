@@ -229,6 +229,22 @@ fn a_request_may_have_run_while_it_is_being_written() {
 }
 
 #[test]
+fn a_request_that_the_peer_says_it_lacks_has_not_run() {
+    let mut pair = Pair::connected();
+    pair.call(A, 8);
+    pair.run();
+    let tag = pair.call(A, 8);
+    pair.cut(Lane::Data, [0; 2]);
+    // It has a connection again, which takes nothing yet.
+    pair.conditions.capacity = 0;
+    pair.run_for(Duration::from_millis(20));
+    assert_eq!(pair.live(Lane::Data), [1; 2]);
+    let reason = Reason::Exited { detail: "signal 9".into() };
+    pair.end(A, Verdict::Dead, reason.clone());
+    assert_eq!(pair.sides[A].outcome(tag), Some(&Ended::Disconnected(reason, Execution::NotRun)));
+}
+
+#[test]
 fn a_link_is_quiet_again_once_its_call_was_answered() {
     let mut pair = Pair::connected();
     assert!(pair.sides[A].link.is_quiet());
