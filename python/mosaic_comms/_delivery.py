@@ -13,15 +13,13 @@ import inspect
 import sys
 import weakref
 from collections.abc import Callable, Coroutine
-from contextvars import copy_context
-from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from . import _core, _methods
 from ._errors import UnknownMethodError, describe
 from ._loops import is_current
 from ._messages import Command, Message
-from ._serving import OwnAnswer, serving
+from ._serving import OwnAnswer, end_loop, serving
 
 if TYPE_CHECKING:
     from ._manager import CommsManager
@@ -65,23 +63,35 @@ async def _in_turn(
     await pending
 
 
+def finder(manager: weakref.ref[CommsManager]) -> Callable[[str], Any]:
+    """Make what the core asks for the handler of a request, by its method: it is called there.
+
+    That is so for most: they are for a plain method that was called before, and no task waits to begin.
+    """
+
+    def find(method: str) -> Any:
+        comms = manager()
+        if comms is None or not comms._listening or comms._begun != comms._made:
+            return None
+        plain = comms._plain.get(method)
+        if plain is None:
+            return None
+        handler = getattr(comms._runtime, method, None)
+        return handler if getattr(handler, "__func__", None) is plain else None
+
+    return find
+
+
 def receiver(
     manager: weakref.ref[CommsManager],
 ) -> Callable[[str, str, dict[str, Any], Any, _core.Answer], None]:
-    """Make what the core calls with every request. It does not keep the manager alive."""
+    """Make what the core calls with every other request. It does not keep the manager alive."""
 
     def receive(sender: str, method: str, kwargs: dict[str, Any], target: Any, answer: _core.Answer) -> None:
         comms = manager()
         if comms is None:
             return
         if target is None and comms._listening:
-            # Most are for a method that was called before, and no task waits to begin.
-            plain = comms._plain.get(method)
-            if plain is not None and comms._begun == comms._made:
-                handler: Any = getattr(comms._runtime, method, None)
-                if getattr(handler, "__func__", None) is plain:
-                    copy_context().run(_run_at_once, comms, handler, (sender,), kwargs, answer)
-                    return
             call(comms, sender, method, kwargs, answer)
             return
         command = None
@@ -133,9 +143,9 @@ def _begin(
             # Its caller can end it.
             comms._running[answer.number] = task
     elif comms._begun != comms._made:
-        start(loop, comms, _run_as_task, comms, handler, args, kwargs, answer)
+        start(loop, comms, _serve_as_task, handler, args, kwargs, answer)
     else:
-        copy_context().run(_run_at_once, comms, handler, args, kwargs, answer)
+        answer.serve(handler, args, kwargs)
 
 
 def _refuse(comms: CommsManager, method: str, answer: Any) -> None:
@@ -188,36 +198,17 @@ async def _run(
         comms._running.pop(answer.number, None)
 
 
-async def _run_as_task(*run: Any) -> None:
-    _run_at_once(*run)
-
-
-def _run_at_once(
-    comms: CommsManager,
-    handler: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    answer: Any,
+async def _serve_as_task(
+    handler: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], answer: Any
 ) -> None:
-    serving.set(answer)
-    try:
-        result = [handler(*args, **kwargs)]
-        # As above: whoever has the message has its arguments no more.
-        kwargs.clear()
-        if isinstance(result[0], CoroutineType):
-            # It is the handler's own affair who awaits it.
-            result = [None]
-        answer.reply(result)
-    except BaseException as failure:
-        _give_up(answer, failure)
-        if not isinstance(failure, Exception):
-            # It is the loop that has to end, not only what it does now.
-            assert comms._loop is not None
-            comms._loop.call_soon(_raise, failure)
+    answer.serve(handler, args, kwargs)
 
 
-def _raise(failure: BaseException) -> None:
-    raise failure
+def give_up(answer: Any, failure: BaseException) -> None:
+    """Answer with what a plain handler has raised."""
+    _give_up(answer, failure)
+    if not isinstance(failure, Exception):
+        end_loop(failure)
 
 
 def _give_up(answer: Any, failure: BaseException) -> None:

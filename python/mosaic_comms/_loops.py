@@ -6,12 +6,25 @@ import asyncio
 import threading
 import weakref
 from collections.abc import Awaitable
-from typing import Any
+from typing import Any, cast
 
 from . import _core
 
 _drivers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _core.Driver] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
+
+
+class _NoLoop:
+    """The loop of a future that nobody waits for."""
+
+    def get_debug(self) -> bool:
+        return False
+
+
+ENDED: asyncio.Future[None] = asyncio.Future(loop=cast(asyncio.AbstractEventLoop, _NoLoop()))
+"""A future that is over: what a task is told by the core whose operation is."""
+
+ENDED.set_result(None)
 
 
 def driver_of(loop: asyncio.AbstractEventLoop) -> _core.Driver:

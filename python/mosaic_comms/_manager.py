@@ -95,8 +95,8 @@ class CommsManager(Sending):
         self._context = _defaults.get_zmq_context() if context is None else context
         settings.update(address=address, port=port)
         manager = weakref.ref(self)
-        receive, observe = _delivery.receiver(manager), _observer(manager)
-        self._core = _core.Comms(self.uid, receive, observe, self._context, settings)
+        find, receive, observe = _delivery.finder(manager), _delivery.receiver(manager), _observer(manager)
+        self._core = _core.Comms(self.uid, find, receive, observe, self._context, settings)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._driver: _core.Driver | None = None
         self._wanted_loop = loop

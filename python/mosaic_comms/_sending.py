@@ -273,13 +273,13 @@ class Sending:
         return self._comms._core.call(uid, method, kwargs, at, self._express, serving.get(), self._timeout)
 
     def _begin(self, uid: str, method: str, kwargs: dict[str, Any], target: Command | None) -> _core.Operation:
-        """Begin a call, on the loop that runs now."""
+        """The same, begun on the loop that runs now."""
         comms = self._comms
         driver, loop = comms._driver or comms._live(), comms._loop
         assert loop is not None
-        call = self._request(uid, method, kwargs, target)
-        driver.start_here(call, loop)
-        return call
+        at = None if target is None else _as_target(target)
+        core, express, timeout = comms._core, self._express, self._timeout
+        return core.begin(driver, loop, uid, method, kwargs, at, express, serving.get(), timeout)
 
     def _message(
         self, uid: str, method: str, kwargs: dict[str, Any], target: Command | None, copied: bool

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import itertools
+from collections.abc import Callable
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from . import _core
@@ -27,6 +29,21 @@ class OwnAnswer:
         self.within: _core.Answer | None = answer.within if isinstance(answer, OwnAnswer) else answer
         """The request of somebody else that this is a part of."""
 
+    def serve(self, handler: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Call a handler, which has ended when it returns, and give what comes of it."""
+        contextvars.copy_context().run(self._serve, handler, args, kwargs)
+
+    def _serve(self, handler: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        serving.set(self)
+        try:
+            result = handler(*args, **kwargs)
+            # Who awaits a coroutine is the handler's own affair.
+            self.reply([None if isinstance(result, CoroutineType) else result])
+        except BaseException as failure:
+            self.raised(failure)
+            if not isinstance(failure, Exception):
+                end_loop(failure)
+
     def reply(self, result: list[Any]) -> None:
         """Give the result."""
         if self._future is not None and not self._future.done():
@@ -38,6 +55,15 @@ class OwnAnswer:
             self._comms._failed(self._comms.uid, failure)
         elif not self._future.done():
             self._future.set_exception(failure)
+
+
+def end_loop(failure: BaseException) -> None:
+    """Have the loop end that runs now, not only what it does now."""
+    asyncio.get_running_loop().call_soon(_raise, failure)
+
+
+def _raise(failure: BaseException) -> None:
+    raise failure
 
 
 serving: contextvars.ContextVar[_core.Answer | OwnAnswer | None] = contextvars.ContextVar(

@@ -103,9 +103,9 @@ impl Bell {
         }
     }
 
-    /// The loop is here: nobody has to ring until [`Bell::end`].
-    pub(crate) fn begin(&self) {
-        self.rung.store(true, Ordering::Release);
+    /// The loop is here: nobody has to ring until [`Bell::end`]. Whether somebody has, or is about to.
+    pub(crate) fn begin(&self) -> bool {
+        self.rung.swap(true, Ordering::AcqRel)
     }
 
     /// Everything that was left so far.

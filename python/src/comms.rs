@@ -107,6 +107,7 @@ impl Comms {
     fn new(
         py: Python<'_>,
         uid: &str,
+        finder: Py<PyAny>,
         receiver: Py<PyAny>,
         observer: Py<PyAny>,
         context: &Context,
@@ -116,7 +117,7 @@ impl Comms {
         let insecure =
             settings.get_item("security")?.is_some_and(|name| name.eq("insecure").unwrap_or(false));
         let sender = if insecure { Sender::Anyone } else { Sender::Authenticated };
-        let inbox = Arc::new(Inbox::new(receiver, observer, sender));
+        let inbox = Arc::new(Inbox::new(finder, receiver, observer, sender));
         let config = settings::config(settings, context)?.event_loop(Arc::new(OfInbox(inbox.clone())));
         let monitor = config.monitor_place();
         let manager = CommsManager::new(uid, PythonRuntime(inbox.clone()), config)
@@ -313,6 +314,26 @@ impl Comms {
             Err(error) => Err(failure::call_error(py, &error)),
         });
         Ok(operation.within(served(serving)?))
+    }
+
+    /// The same, begun for whoever awaits it on the loop that runs now, which is mostly `event_loop`, the driver's.
+    #[expect(clippy::too_many_arguments, reason = "as above")]
+    fn begin<'py>(
+        &self,
+        driver: &Bound<'py, Driver>,
+        event_loop: &Bound<'py, PyAny>,
+        peer: &str,
+        method: &str,
+        kwargs: &Bound<'py, PyDict>,
+        target: Option<Target<'py>>,
+        express: bool,
+        serving: Option<&Bound<'py, PyAny>>,
+        timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, Operation>> {
+        let call = self.call(peer, method, kwargs, target, express, serving, timeout)?;
+        let call = Bound::new(driver.py(), call)?;
+        driver.get().start_here(&call, event_loop)?;
+        Ok(call)
     }
 
     /// Sends a message one way, and gives what is left to wait for. With `copied`, its arrays are the sender's again at once,

@@ -1,5 +1,8 @@
 //! Bodies to Python values. Bytes come from a peer: whatever they are, the outcome is a value or an error.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use mosaic_comms::{EXT_ARRAY, EXT_BYTES, EXT_PICKLE, Received, Undecoded};
 use pyo3::exceptions::PyValueError;
@@ -13,6 +16,14 @@ use crate::numpy;
 
 /// How deep values may be nested, as everywhere in the protocol.
 pub(crate) const MAX_NESTING: usize = 128;
+
+/// Names that a thread keeps at most, and bytes of each: they come from peers.
+const MAX_NAMES: usize = 1024;
+const MAX_NAME: usize = 64;
+
+thread_local! {
+    static NAMES: RefCell<BTreeMap<Box<str>, Py<PyString>>> = RefCell::default();
+}
 
 /// Whether pickles of this message may be read: its sender was authenticated.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,15 +65,29 @@ pub(crate) fn arguments(py: Python<'_>, received: Undecoded, sender: Sender) -> 
         return Ok((kwargs, args));
     }
     for _ in 0..decoder.map_len()? {
-        let name = decoder.text()?;
-        let value = decoder.value(1).map_err(|error| named(py, error, &format!("argument `{name}`")))?;
-        match name.as_str() {
+        let text = decoder.text()?;
+        let value = decoder.value(1).map_err(|error| named(py, error, &format!("argument `{text}`")))?;
+        match text {
             "*" => args = Some(value.cast::<PyList>()?.to_tuple()),
-            _ => kwargs.set_item(name, value)?,
+            _ => kwargs.set_item(name(py, text), value)?,
         }
     }
     decoder.end()?;
     Ok((kwargs, args))
+}
+
+/// A name that comes again and again, such as a method's or an argument's: the interpreter finds what is called so sooner by
+/// the very string that the program's source has.
+pub(crate) fn name<'py>(py: Python<'py>, text: &str) -> Bound<'py, PyString> {
+    NAMES.with_borrow_mut(|names| match names.get(text) {
+        Some(name) => name.bind(py).clone(),
+        None if names.len() < MAX_NAMES && text.len() <= MAX_NAME => {
+            let name = PyString::intern(py, text);
+            names.insert(text.into(), name.clone().unbind());
+            name
+        }
+        None => PyString::new(py, text),
+    })
 }
 
 fn named(py: Python<'_>, error: PyErr, what: &str) -> PyErr {
@@ -122,7 +147,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
         }
     }
 
-    fn text(&mut self) -> PyResult<String> {
+    fn text(&mut self) -> PyResult<&'a str> {
         let length = match self.marker()? {
             Marker::FixStr(len) => usize::from(len),
             Marker::Str8 => self.length(1)?,
@@ -130,7 +155,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
             Marker::Str32 => self.length(4)?,
             _ => return Err(malformed("the name of an argument is text")),
         };
-        Ok(utf8(self.take(length)?)?.to_owned())
+        utf8(self.take(length)?)
     }
 
     fn value(&mut self, depth: usize) -> PyResult<Bound<'py, PyAny>> {
@@ -250,7 +275,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
 
     fn byte_string(&mut self, parts: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let (index,): (usize,) = seq(parts)?;
-        numpy::as_bytes(self.buffer(index)?)?.call_method0("tobytes")
+        Ok(self.buffer(index)?.get().as_bytes(self.py).into_any())
     }
 
     fn pickle(&mut self, parts: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {

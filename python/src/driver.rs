@@ -55,9 +55,9 @@ impl Driver {
     }
 
     /// Reads what has come, and does what comes of it.
-    fn drain_in_rounds(&self, py: Python<'_>) -> PyResult<()> {
+    fn drain_in_rounds(&self, py: Python<'_>, has_rung: bool) -> PyResult<()> {
         py.detach(|| {
-            if self.lanes.read() {
+            if self.lanes.read() || has_rung {
                 self.bell.hush();
             }
         });
@@ -97,6 +97,18 @@ impl Driver {
             Turn::Release(object) => drop(object),
         }
         Ok(())
+    }
+
+    /// Starts an operation on the loop that runs now, which is mostly `event_loop`, the driver's.
+    pub(crate) fn start_here(
+        &self,
+        operation: &Bound<'_, Operation>,
+        event_loop: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        match self.runs(event_loop)? {
+            true => self.start(operation, event_loop.clone().unbind()),
+            false => start_elsewhere(operation),
+        }
     }
 
     /// Polls for the first time. What is not over then is kept by its waker, which the core has.
@@ -161,9 +173,9 @@ impl Driver {
     /// Does what there is to do. What goes wrong with one thing is reported and keeps nothing else from being done, unless
     /// it is what ends the loop.
     fn drain(&self, py: Python<'_>) -> PyResult<()> {
-        self.bell.begin();
+        let has_rung = self.bell.begin();
         DRAINS.set(Some(self.identity()));
-        let drained = self.drain_in_rounds(py);
+        let drained = self.drain_in_rounds(py, has_rung);
         DRAINS.set(None);
         py.detach(|| self.bell.end());
         drained
@@ -172,14 +184,6 @@ impl Driver {
     /// Starts an operation for whoever awaits it then.
     fn start(&self, operation: &Bound<'_, Operation>, event_loop: Py<PyAny>) -> PyResult<()> {
         self.begin(operation, event_loop, Attention::Paid).map(drop)
-    }
-
-    /// The same on the loop that runs now, which is mostly `event_loop`, the driver's.
-    fn start_here(&self, operation: &Bound<'_, Operation>, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
-        match self.runs(event_loop)? {
-            true => self.start(operation, event_loop.clone().unbind()),
-            false => start_elsewhere(operation),
-        }
     }
 
     /// Starts an operation that nobody waits for. What fails at once is raised, what fails later is reported.

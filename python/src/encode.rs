@@ -123,10 +123,11 @@ pub(crate) fn arguments(
     encoder.finish()
 }
 
-/// The result of a handler, the only element of a list: nobody else has it unless it is somebody's field.
-pub(crate) fn result(given: &Bound<'_, PyList>, how: Encoding) -> PyResult<Encoded> {
+/// The result of a handler: nobody else has it unless it is somebody's field.
+pub(crate) fn result(given: Bound<'_, PyAny>, how: Encoding) -> PyResult<Encoded> {
     let mut encoder = Encoder::new(how);
-    encoder.whole(&given.get_item(0)?, || "the result".to_owned())?;
+    // It is looked at as what a container has.
+    encoder.whole(&given.clone(), || "the result".to_owned())?;
     encoder.finish()
 }
 

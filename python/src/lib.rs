@@ -12,6 +12,7 @@
 mod answer;
 mod bell;
 mod comms;
+mod context;
 mod decode;
 mod descriptors;
 mod driver;

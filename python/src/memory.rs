@@ -6,7 +6,7 @@ use bytes::Bytes;
 use mosaic_comms::Received;
 use parking_lot::Mutex;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyBytes, PyDict};
 use tokio::sync::mpsc;
 
 use crate::bell::{Bell, Turn};
@@ -40,6 +40,25 @@ impl Memory {
     pub(crate) fn len(&self) -> usize {
         self.length
     }
+
+    /// A byte string of it, which is a copy.
+    pub(crate) fn as_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        // SAFETY: the memory is ours as long as `self` lives, and whoever decodes a message, which calls this, has not given
+        // arrays that are made of it to anybody who could write to them meanwhile.
+        #[allow(unsafe_code)]
+        let bytes = unsafe { at(self.address, self.length) };
+        PyBytes::new(py, bytes)
+    }
+}
+
+/// The bytes at an address.
+///
+/// # Safety
+/// They are readable, and nobody writes to them, for as long as the caller says.
+#[allow(unsafe_code)]
+unsafe fn at<'a>(address: usize, length: usize) -> &'a [u8] {
+    // SAFETY: the caller says so.
+    unsafe { std::slice::from_raw_parts(std::ptr::with_exposed_provenance(address), length) }
 }
 
 fn copied(bytes: &[u8]) -> mosaic_comms::Buffer {
@@ -84,7 +103,7 @@ impl Region {
         // both values, and nothing else looks at these bytes.
         #[allow(unsafe_code)]
         unsafe {
-            std::slice::from_raw_parts(std::ptr::with_exposed_provenance(self.address), self.length)
+            at(self.address, self.length)
         }
     }
 

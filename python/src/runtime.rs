@@ -13,9 +13,9 @@ use mosaic_comms::{
 };
 use parking_lot::Mutex;
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyTuple};
+use pyo3::types::PyTuple;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Open};
 use crate::bell::{Bell, Turn};
 use crate::decode::{self, Sender};
 use crate::task::Task;
@@ -47,7 +47,9 @@ pub(crate) struct Inbox {
     /// How many requests have come: each has its number.
     requests: AtomicU64,
     methods: Mutex<Vec<Method>>,
-    /// Called on the loop's thread with every request.
+    /// Called on the loop's thread with the method of a request: gives its handler, if that can be called at once.
+    finder: Py<PyAny>,
+    /// Called there with every other request.
     receiver: Py<PyAny>,
     /// Called there with what else happens.
     observer: Py<PyAny>,
@@ -66,9 +68,17 @@ struct State {
 }
 
 impl Inbox {
-    pub(crate) fn new(receiver: Py<PyAny>, observer: Py<PyAny>, sender: Sender) -> Inbox {
+    pub(crate) fn new(finder: Py<PyAny>, receiver: Py<PyAny>, observer: Py<PyAny>, sender: Sender) -> Inbox {
         let requests = AtomicU64::new(0);
-        Inbox { state: Mutex::default(), requests, methods: Mutex::default(), receiver, observer, sender }
+        Inbox {
+            state: Mutex::default(),
+            requests,
+            methods: Mutex::default(),
+            finder,
+            receiver,
+            observer,
+            sender,
+        }
     }
 
     pub(crate) fn describe(&self, methods: Vec<Method>) {
@@ -138,19 +148,25 @@ impl Inbox {
             return Ok(());
         }
         let Request { number, method, object, received, call, assignment, .. } = request;
-        let peer = call.sender().clone();
-        let answer = Answer::new(number, assignment, call, self.bell(), self.sender);
-        match decode::arguments(py, received, self.sender) {
-            Err(error) => answer.refuse(py, &error),
-            Ok((kwargs, args)) => {
-                let args = args.unwrap_or_else(|| PyTuple::empty(py));
-                let target = object.map(|object| (object.kind().to_owned(), object.uid().to_owned(), args));
-                let peer = PyString::new(py, peer.as_str());
-                let method = PyString::new(py, &method);
-                self.receiver.bind(py).call1((peer, method, kwargs, target, answer))?;
+        let (peer, method) = (decode::name(py, call.sender().as_str()), decode::name(py, &method));
+        let open = Open::new(assignment, call, self.bell(), self.sender);
+        let (kwargs, args) = match decode::arguments(py, received, self.sender) {
+            Ok(arguments) => arguments,
+            Err(error) => {
+                open.refuse(py, &error);
+                return Ok(());
+            }
+        };
+        if object.is_none() {
+            let plain = self.finder.bind(py).call1((&method,))?;
+            if !plain.is_none() {
+                let served = open.serve(&plain, [peer.into_any()], &kwargs);
+                return served.or_else(|(open, raised)| Answer::new(number, open).give_up(py, raised));
             }
         }
-        Ok(())
+        let args = args.unwrap_or_else(|| PyTuple::empty(py));
+        let target = object.map(|object| (object.kind().to_owned(), object.uid().to_owned(), args));
+        self.receiver.bind(py).call1((peer, method, kwargs, target, Answer::new(number, open))).map(drop)
     }
 }
 

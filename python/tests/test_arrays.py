@@ -197,13 +197,27 @@ class Watched:
 
     def _references(self) -> int:
         assert self._giver.given is not None
-        return sys.getrefcount(self._giver.given())
+        return 0 if self._giver.given() is None else sys.getrefcount(self._giver.given())
+
+    def serve(self, handler: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        before = []
+
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            result = handler(*args, **kwargs)
+            before.append(self._references())
+            return result
+
+        self._answer.serve(watched, args, kwargs)
+        self._look(before[0])
 
     def reply(self, result: list[Any]) -> None:
         before = self._references()
         self._answer.reply(result)
-        # What was let go meanwhile is let go by the loop, whose turn this is not.
-        self._seen.append(self._references() > before)
+        self._look(before)
+
+    def _look(self, before: int) -> None:
+        # Whoever gave it has let it go; what was let go since it was sent is let go by the loop, whose turn this is not.
+        self._seen.append(self._references() >= before)
 
 
 def test_a_result_is_sent_from_where_it_lies_if_nobody_else_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,6 +229,7 @@ def test_a_result_is_sent_from_where_it_lies_if_nobody_else_has_it(monkeypatch: 
         return lambda *request: receive(*request[:-1], Watched(request[-1], giver, seen))
 
     monkeypatch.setattr(_delivery, "receiver", watched)
+    monkeypatch.setattr(_delivery, "finder", lambda manager: lambda method: None)
 
     async def test() -> None:
         async with network(("worker:0", giver)) as [monitor, _]:

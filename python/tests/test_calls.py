@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
@@ -146,6 +147,103 @@ def test_a_plain_handler_may_end_the_program() -> None:
     assert raised.value.code == 3
 
 
+VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
+
+
+class Repeated:
+    """Plain methods, which are called in another way from the second time on."""
+
+    def echo(self, sender: str, value: Any) -> Any:
+        return sender, value
+
+    def without(self, sender: str) -> str:
+        return sender
+
+    def set_variable(self, sender: str) -> str:
+        before = VARIABLE.get()
+        VARIABLE.set("set")
+        return before
+
+    def fail(self, sender: str, index: int) -> Any:
+        return [][index]
+
+    def give_what_cannot_travel(self, sender: str) -> Any:
+        return Repeated()
+
+    def wrong(self, sender: str, known: int) -> None:
+        pass
+
+    def coroutine(self, sender: str) -> Any:
+        async def work() -> None:
+            pass
+
+        self.left = work()
+        return self.left
+
+    def end_the_program(self, sender: str, code: int) -> None:
+        if code:
+            raise SystemExit(code)
+
+
+def test_a_plain_method_is_served_alike_the_first_time_and_later() -> None:
+    async def test() -> None:
+        runtime = Repeated()
+        async with network(("worker:0", runtime)) as [monitor, _]:
+            proxy = monitor.proxy("worker:0")
+            for _ in range(3):
+                assert await proxy.echo(value=[1, {"two": b"3"}]) == ["monitor", [1, {"two": b"3"}]]
+                assert await proxy.without() == "monitor"
+                assert await proxy.set_variable() == "unset"
+                with pytest.raises(IndexError, match="out of range") as failed:
+                    await proxy.fail(index=4)
+                assert isinstance(failed.value, mosaic_comms.RemoteError)
+                assert "return [][index]" in str(failed.value.traceback)
+                with pytest.raises(TypeError, match="Repeated"):
+                    await proxy.give_what_cannot_travel()
+                with pytest.raises(TypeError, match="unknown"):
+                    await proxy.wrong(unknown=1)
+                assert await proxy.coroutine() is None
+                runtime.left.close()
+            await proxy.end_the_program(code=0)
+            with contextlib.suppress(mosaic_comms.RemoteError):
+                await proxy.end_the_program(code=5)
+            await asyncio.Event().wait()
+
+    with pytest.raises(SystemExit) as raised:
+        run(test())
+    assert raised.value.code == 5
+
+
+def test_a_method_that_is_replaced_is_found_anew() -> None:
+    async def test() -> None:
+        runtime = Repeated()
+        async with network(("worker:0", runtime)) as [monitor, _]:
+
+            async def replaced(sender: str) -> str:
+                return "awaited"
+
+            for _ in range(2):
+                assert await monitor.proxy("worker:0").without() == "monitor"
+            runtime.without = replaced  # type: ignore[method-assign, assignment]
+            assert await monitor.proxy("worker:0").without() == "awaited"
+            del runtime.without
+            assert await monitor.proxy("worker:0").without() == "monitor"
+
+    run(test())
+
+
+def test_arguments_may_have_more_names_than_are_kept_in_mind() -> None:
+    async def test() -> None:
+        counter = Counter()
+        async with network(("worker:0", counter)) as [monitor, _]:
+            names = {f"{'n' * (number % 90)}{number}": number for number in range(1500)}
+            for _ in range(2):
+                await monitor.send_recv_async("worker:0", "note", **names)
+            assert counter.noted == [("monitor", names)] * 2
+
+    run(test())
+
+
 def test_many_calls_are_under_way_at_once() -> None:
     async def test() -> None:
         async with network(("worker:0", Counter())) as [monitor, _]:
@@ -240,6 +338,7 @@ class Passer:
         self.comms: mosaic_comms.CommsManager | None = None
         self.waits, self.answered = asyncio.Event(), asyncio.Event()
         self.later: asyncio.Task[Any] | None = None
+        self.heard: list[str] = []
 
     async def pass_on(self, sender: str, path: list[str]) -> str:
         if not path:
@@ -254,6 +353,13 @@ class Passer:
             return await self.pass_on(sender, path)
 
         self.later = asyncio.create_task(passing())
+
+    def tell(self, sender: str, peer: str) -> None:
+        assert self.comms is not None
+        self.comms.send(peer, "hear")
+
+    def hear(self, sender: str) -> None:
+        self.heard.append(sender)
 
     async def wait(self, sender: str) -> None:
         self.waits.set()
@@ -275,6 +381,27 @@ def test_a_call_of_a_handler_is_refused_where_it_might_wait_for_itself() -> None
             assert await monitor.proxy("worker:0").pass_on(path=["worker:1"]) == "worker:0"
             with pytest.raises(mosaic_comms.OverloadedError, match="worker:0"):
                 await monitor.proxy("worker:0").pass_on(path=["worker:1", "worker:0"])
+
+    run(test())
+
+
+def test_what_a_plain_handler_sends_is_nested_and_does_not_wait_either() -> None:
+    async def test() -> None:
+        async with passers() as (monitor, one, other):
+            for told in range(1, 3):
+                waiting = asyncio.create_task(monitor.proxy("worker:1").wait())
+                await other.waits.wait()
+                await monitor.proxy("worker:0").tell(peer="worker:1")
+                assert one.comms is not None
+                # It has come to where only one handler runs, and was refused.
+                await one.comms.ping("worker:1")
+                other.answered.set()
+                await waiting
+                await monitor.proxy("worker:0").tell(peer="worker:1")
+                await one.comms.send_recv_async("worker:1", "pass_on", path=[])
+                assert other.heard == ["worker:0"] * told
+                other.waits.clear()
+                other.answered.clear()
 
     run(test())
 

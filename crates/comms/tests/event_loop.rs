@@ -27,6 +27,8 @@ enum Left {
     Write(Unwritten),
     /// Holds the thread until the other end is dropped.
     Compute(mpsc::Sender<()>, mpsc::Receiver<()>),
+    /// Reads all lanes, unasked, and tells what each says.
+    Read(mpsc::Sender<Vec<Carried>>),
     End,
 }
 
@@ -100,7 +102,7 @@ impl Loop {
             away = still;
             for (mut lane, ready) in std::mem::take(&mut lanes).into_iter().zip(ready) {
                 match if ready { lane.read() } else { Carried::Here } {
-                    Carried::Here => lanes.push(lane),
+                    Carried::Here | Carried::Idle => lanes.push(lane),
                     Carried::Left => away.push(lane),
                     Carried::Over => drop(lane),
                 }
@@ -117,6 +119,7 @@ impl Loop {
                         // It comes as an error: nothing is ever sent.
                         let _ = release.recv();
                     }
+                    Left::Read(tell) => tell.send(lanes.iter_mut().map(DataLane::read).collect()).unwrap(),
                     Left::End => return,
                 }
             }
@@ -229,6 +232,17 @@ async fn what_a_loop_that_computes_has_queued_is_sent_and_what_it_waits_for_is_r
     assert_eq!(add().await.unwrap(), 3);
     drop(computing);
     assert_eq!(add().await.unwrap(), 3);
+    net.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_that_is_read_in_vain_says_so() {
+    let net = Net::start(Methods::new(), adding()).await;
+    let sum: u64 = net.head.send_recv("worker:0", "add", kwargs! { a: 1, b: 2 }).await.unwrap();
+    assert_eq!(sum, 3);
+    let (tell, told) = mpsc::channel();
+    net.own.leave(Left::Read(tell));
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), [Carried::Idle]);
     net.stop().await;
 }
 

@@ -56,7 +56,7 @@ impl DataLane {
         if left == Left::Perhaps {
             link.wake[Lane::Data.index()].notify_one();
         }
-        Carried::Here
+        if left == Left::Nothing { Carried::Idle } else { Carried::Here }
     }
 
     /// Whether a lane that was left is to be watched again, which it may be whenever something has come.
@@ -76,6 +76,8 @@ impl DataLane {
 pub enum Carried {
     /// The loop, as before.
     Here,
+    /// The same, and nothing was there.
+    Idle,
     /// The I/O thread, which reads what is large quicker: not the loop, until [`DataLane::take_back`] says so.
     Left,
     /// Nobody: the connection is over, and the lane is to be dropped.
