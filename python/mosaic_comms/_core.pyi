@@ -82,7 +82,7 @@ class Comms:
     def __new__(
         cls,
         uid: str,
-        finder: Callable[[str], Any],
+        plain_handler: Callable[[str], Any],
         receiver: Any,
         observer: Any,
         context: Context,

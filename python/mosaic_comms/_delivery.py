@@ -19,7 +19,7 @@ from . import _core, _methods
 from ._errors import UnknownMethodError, describe
 from ._loops import is_current
 from ._messages import Command, Message
-from ._serving import OwnAnswer, end_loop, serving
+from ._serving import OwnAnswer, serving
 
 if TYPE_CHECKING:
     from ._manager import CommsManager
@@ -63,13 +63,13 @@ async def _in_turn(
     await pending
 
 
-def finder(manager: weakref.ref[CommsManager]) -> Callable[[str], Any]:
-    """Make what the core asks for the handler of a request, by its method: it is called there.
+def plain_handlers(manager: weakref.ref[CommsManager]) -> Callable[[str], Any]:
+    """Make what the core asks for the handler of a method: one that it gives is called by the core.
 
-    That is so for most: they are for a plain method that was called before, and no task waits to begin.
+    That is so for most requests: a plain method is meant that was called before, and no task waits to begin.
     """
 
-    def find(method: str) -> Any:
+    def plain_handler(method: str) -> Any:
         comms = manager()
         if comms is None or not comms._listening or comms._begun != comms._made:
             return None
@@ -79,7 +79,7 @@ def finder(manager: weakref.ref[CommsManager]) -> Callable[[str], Any]:
         handler = getattr(comms._runtime, method, None)
         return handler if getattr(handler, "__func__", None) is plain else None
 
-    return find
+    return plain_handler
 
 
 def receiver(
@@ -191,7 +191,7 @@ async def _run(
         args, kwargs = (), {}
         answer.reply([await pending])
     except BaseException as failure:
-        _give_up(answer, failure)
+        _fail(answer, failure)
         if not isinstance(failure, Exception):
             raise
     finally:
@@ -204,14 +204,14 @@ async def _serve_as_task(
     answer.serve(handler, args, kwargs)
 
 
-def give_up(answer: Any, failure: BaseException) -> None:
-    """Answer with what a plain handler has raised."""
-    _give_up(answer, failure)
+def fail_with(answer: Any, failure: BaseException) -> None:
+    """Answer with what a plain handler has raised. What ends the loop, and not only what it does now, is raised again."""
+    _fail(answer, failure)
     if not isinstance(failure, Exception):
-        end_loop(failure)
+        raise failure
 
 
-def _give_up(answer: Any, failure: BaseException) -> None:
+def _fail(answer: Any, failure: BaseException) -> None:
     if isinstance(answer, OwnAnswer):
         answer.raised(failure)
     elif isinstance(failure, asyncio.CancelledError):

@@ -95,8 +95,8 @@ class CommsManager(Sending):
         self._context = _defaults.get_zmq_context() if context is None else context
         settings.update(address=address, port=port)
         manager = weakref.ref(self)
-        find, receive, observe = _delivery.finder(manager), _delivery.receiver(manager), _observer(manager)
-        self._core = _core.Comms(self.uid, find, receive, observe, self._context, settings)
+        plain, receive, observe = _delivery.plain_handlers(manager), _delivery.receiver(manager), _observer(manager)
+        self._core = _core.Comms(self.uid, plain, receive, observe, self._context, settings)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._driver: _core.Driver | None = None
         self._wanted_loop = loop
@@ -371,14 +371,13 @@ class CommsManager(Sending):
         """
         self._live()
         if not self._listening and not self._over:
-            self._listening = True
             self._core.describe(_methods.describe(self._runtime))
             self._core.listen()
             assert self._loop is not None
             if self._on_loop():
-                self._dispatch_kept()
+                self._begin_to_listen()
             else:
-                self._loop.call_soon_threadsafe(self._dispatch_kept)
+                self._loop.call_soon_threadsafe(self._begin_to_listen)
         return self._ended
 
     async def listen_async(self) -> None:
@@ -604,9 +603,17 @@ class CommsManager(Sending):
         if self._waiting_for_message is not None and not self._waiting_for_message.done():
             self._waiting_for_message.set_result(None)
 
-    def _dispatch_kept(self) -> None:
+    def _begin_to_listen(self) -> None:
+        """From now on what comes is dispatched, first what has come before."""
+        self._listening = True
         while self._kept:
-            _delivery.dispatch(self, *self._kept.popleft())
+            try:
+                _delivery.dispatch(self, *self._kept.popleft())
+            except BaseException:
+                # A handler ends the loop. If that goes on nevertheless, so does this.
+                assert self._loop is not None
+                self._loop.call_soon(self._begin_to_listen)
+                raise
 
     def _spawn(self, work: Any, *args: Any) -> None:
         assert self._loop is not None

@@ -30,7 +30,7 @@ class OwnAnswer:
         """The request of somebody else that this is a part of."""
 
     def serve(self, handler: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Call a handler, which has ended when it returns, and give what comes of it."""
+        """Call a handler, which has ended when it returns, in a context of its own, and give what comes of it."""
         contextvars.copy_context().run(self._serve, handler, args, kwargs)
 
     def _serve(self, handler: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -42,7 +42,7 @@ class OwnAnswer:
         except BaseException as failure:
             self.raised(failure)
             if not isinstance(failure, Exception):
-                end_loop(failure)
+                raise
 
     def reply(self, result: list[Any]) -> None:
         """Give the result."""
@@ -57,16 +57,10 @@ class OwnAnswer:
             self._future.set_exception(failure)
 
 
-def end_loop(failure: BaseException) -> None:
-    """Have the loop end that runs now, not only what it does now."""
-    asyncio.get_running_loop().call_soon(_raise, failure)
-
-
-def _raise(failure: BaseException) -> None:
-    raise failure
-
-
 serving: contextvars.ContextVar[_core.Answer | OwnAnswer | None] = contextvars.ContextVar(
     "mosaic_comms_serving", default=None
 )
-"""The answer to the request that the current task handles, in which others are nested that are made there."""
+"""The answer to the request that the current task handles, in which others are nested that are made there.
+
+What a plain handler serves that the core calls, the core knows by its thread.
+"""

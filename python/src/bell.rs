@@ -67,6 +67,10 @@ impl Bell {
 
     /// Leaves what could not be done now, before what has been left since.
     pub(crate) fn leave_first(&self, mut turns: VecDeque<Turn>) {
+        if !self.is_native() {
+            std::mem::forget(turns);
+            return;
+        }
         let mut queue = self.queue.lock();
         turns.append(&mut queue);
         *queue = turns;
@@ -82,6 +86,11 @@ impl Bell {
         }
         drop(unwritten);
         self.ring();
+    }
+
+    /// Whether it was made by this process, or inherited by a fork.
+    pub(crate) fn is_native(&self) -> bool {
+        self.event.get().is_some()
     }
 
     pub(crate) fn has_unwritten(&self) -> bool {
@@ -115,7 +124,7 @@ impl Bell {
 
     /// Drops what was left, where it is ours to drop: a forked child has only inherited it.
     pub(crate) fn empty(&self) {
-        if self.event.get().is_some() {
+        if self.is_native() {
             drop(self.take());
             drop(std::mem::take(&mut *self.unwritten.lock()));
         }
@@ -124,6 +133,9 @@ impl Bell {
     /// The loop is about to go. Writes what was queued, and rings if something has been left that was not taken: whoever
     /// leaves something from now on rings himself.
     pub(crate) fn end(&self) {
+        if !self.is_native() {
+            return;
+        }
         self.write();
         self.rung.store(false, Ordering::SeqCst);
         if !self.queue.lock().is_empty() || !self.unwritten.lock().is_empty() {

@@ -107,7 +107,7 @@ impl Comms {
     fn new(
         py: Python<'_>,
         uid: &str,
-        finder: Py<PyAny>,
+        plain_handler: Py<PyAny>,
         receiver: Py<PyAny>,
         observer: Py<PyAny>,
         context: &Context,
@@ -117,7 +117,7 @@ impl Comms {
         let insecure =
             settings.get_item("security")?.is_some_and(|name| name.eq("insecure").unwrap_or(false));
         let sender = if insecure { Sender::Anyone } else { Sender::Authenticated };
-        let inbox = Arc::new(Inbox::new(finder, receiver, observer, sender));
+        let inbox = Arc::new(Inbox::new(plain_handler, receiver, observer, sender));
         let config = settings::config(settings, context)?.event_loop(Arc::new(OfInbox(inbox.clone())));
         let monitor = config.monitor_place();
         let manager = CommsManager::new(uid, PythonRuntime(inbox.clone()), config)

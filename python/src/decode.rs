@@ -77,16 +77,20 @@ pub(crate) fn arguments(py: Python<'_>, received: Undecoded, sender: Sender) -> 
 }
 
 /// A name that comes again and again, such as a method's or an argument's: the interpreter finds what is called so sooner by
-/// the very string that the program's source has.
+/// the very string by which it was found before.
 pub(crate) fn name<'py>(py: Python<'py>, text: &str) -> Bound<'py, PyString> {
-    NAMES.with_borrow_mut(|names| match names.get(text) {
-        Some(name) => name.bind(py).clone(),
-        None if names.len() < MAX_NAMES && text.len() <= MAX_NAME => {
-            let name = PyString::intern(py, text);
-            names.insert(text.into(), name.clone().unbind());
-            name
+    NAMES.with_borrow_mut(|names| {
+        if let Some(name) = names.get(text) {
+            return name.bind(py).clone();
         }
-        None => PyString::new(py, text),
+        let name = PyString::new(py, text);
+        if text.len() <= MAX_NAME {
+            if names.len() == MAX_NAMES {
+                names.clear();
+            }
+            names.insert(text.into(), name.clone().unbind());
+        }
+        name
     })
 }
 
@@ -275,7 +279,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
 
     fn byte_string(&mut self, parts: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let (index,): (usize,) = seq(parts)?;
-        Ok(self.buffer(index)?.get().as_bytes(self.py).into_any())
+        self.buffer(index)?.get().to_bytes(self.py)
     }
 
     fn pickle(&mut self, parts: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
@@ -63,6 +64,9 @@ impl Driver {
         });
         let mut written = Instant::now();
         for _ in 0..ROUNDS {
+            if !self.bell.is_native() {
+                break;
+            }
             let mut turns = self.bell.take();
             if turns.is_empty() {
                 break;
@@ -76,9 +80,18 @@ impl Driver {
     /// for the handlers that come behind his own, and both sides are to be at work at the same time.
     fn take_turns(&self, py: Python<'_>, turns: &mut VecDeque<Turn>, written: &mut Instant) -> PyResult<()> {
         while let Some(turn) = turns.pop_front() {
-            match self.take_turn(py, turn) {
-                Err(error) if error.is_instance_of::<PyException>(py) => error.write_unraisable(py, None),
-                taken => taken?,
+            match catch_unwind(AssertUnwindSafe(|| self.take_turn(py, turn))) {
+                Ok(Err(error)) if error.is_instance_of::<PyException>(py) => error.write_unraisable(py, None),
+                Ok(taken) => taken?,
+                Err(panic) => {
+                    self.bell.leave_first(std::mem::take(turns));
+                    resume_unwind(panic);
+                }
+            }
+            if !self.bell.is_native() {
+                // A handler has forked, and this is the child: the rest is its parent's.
+                std::mem::forget(std::mem::take(turns));
+                return Ok(());
             }
             if written.elapsed() > WRITES_WAIT && self.bell.has_unwritten() {
                 py.detach(|| self.bell.write());
@@ -175,10 +188,10 @@ impl Driver {
     fn drain(&self, py: Python<'_>) -> PyResult<()> {
         let has_rung = self.bell.begin();
         DRAINS.set(Some(self.identity()));
-        let drained = self.drain_in_rounds(py, has_rung);
+        let drained = catch_unwind(AssertUnwindSafe(|| self.drain_in_rounds(py, has_rung)));
         DRAINS.set(None);
         py.detach(|| self.bell.end());
-        drained
+        drained.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     /// Starts an operation for whoever awaits it then.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use mosaic_comms::Received;
 use parking_lot::Mutex;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::PyDict;
 use tokio::sync::mpsc;
 
 use crate::bell::{Bell, Turn};
@@ -41,24 +41,18 @@ impl Memory {
         self.length
     }
 
-    /// A byte string of it, which is a copy.
-    pub(crate) fn as_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        // SAFETY: the memory is ours as long as `self` lives, and whoever decodes a message, which calls this, has not given
-        // arrays that are made of it to anybody who could write to them meanwhile.
+    /// A byte string with a copy of it.
+    pub(crate) fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let (start, length) =
+            (std::ptr::with_exposed_provenance(self.address), isize::try_from(self.length)?);
+        // SAFETY: `length` bytes are ours from there on as long as `self` lives. As whatever copies what numpy's arrays refer
+        // to, this may meet one who writes to such an array meanwhile: then it has a mixture. It gives a new object, or none
+        // and an exception.
         #[allow(unsafe_code)]
-        let bytes = unsafe { at(self.address, self.length) };
-        PyBytes::new(py, bytes)
+        unsafe {
+            Bound::from_owned_ptr_or_err(py, pyo3::ffi::PyBytes_FromStringAndSize(start, length))
+        }
     }
-}
-
-/// The bytes at an address.
-///
-/// # Safety
-/// They are readable, and nobody writes to them, for as long as the caller says.
-#[allow(unsafe_code)]
-unsafe fn at<'a>(address: usize, length: usize) -> &'a [u8] {
-    // SAFETY: the caller says so.
-    unsafe { std::slice::from_raw_parts(std::ptr::with_exposed_provenance(address), length) }
 }
 
 fn copied(bytes: &[u8]) -> mosaic_comms::Buffer {
@@ -103,7 +97,7 @@ impl Region {
         // both values, and nothing else looks at these bytes.
         #[allow(unsafe_code)]
         unsafe {
-            at(self.address, self.length)
+            std::slice::from_raw_parts(std::ptr::with_exposed_provenance(self.address), self.length)
         }
     }
 

@@ -102,7 +102,7 @@ enum Stage {
 /// An operation that a loop drives.
 struct UnderWay {
     event_loop: Py<PyAny>,
-    /// Called with the operation when it is over, in its context.
+    /// Called when it is over, in its context, with what [`as_told_to`] gives.
     waiting: Option<(Py<PyAny>, Option<Py<PyAny>>)>,
     /// Not there while it is polled.
     running: Option<Native<Running>>,
@@ -196,7 +196,7 @@ impl Operation {
             std::mem::replace(&mut *stage, over)
         };
         if let Stage::UnderWay(UnderWay { waiting: Some((callback, context)), .. }) = before {
-            let ended = as_told_to(callback.bind(py), slf)?;
+            let ended = as_told_to(callback.bind(py), slf);
             match context {
                 Some(context) => context::run(&(context, callback, ended).into_pyobject(py)?, None)?,
                 None => callback.bind(py).call1((ended,))?,
@@ -345,17 +345,13 @@ impl Operation {
     }
 }
 
-/// What a callback gets. One that is C is a task's, which asks only whether to go on: a future of asyncio's own tells it in a
-/// tenth of the time.
-fn as_told_to<'py>(
-    callback: &Bound<'py, PyAny>,
-    operation: &Bound<'py, Operation>,
-) -> PyResult<Bound<'py, PyAny>> {
+/// What a callback gets when an operation is over. One that is C is asyncio's own, of a task, which asks only whether to go
+/// on: a future of asyncio's tells it that it may without a call of a method.
+fn as_told_to<'py>(callback: &Bound<'py, PyAny>, operation: &Bound<'py, Operation>) -> Bound<'py, PyAny> {
     static ENDED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    match callback.is_exact_instance_of::<PyCFunction>() {
-        true => ENDED.import(callback.py(), "mosaic_comms._loops", "ENDED").cloned(),
-        false => Ok(operation.clone().into_any()),
-    }
+    let is_c = callback.is_exact_instance_of::<PyCFunction>();
+    let ended = is_c.then(|| ENDED.import(callback.py(), "mosaic_comms._loops", "ENDED").ok()).flatten();
+    ended.unwrap_or(operation.as_any()).clone()
 }
 
 fn cancelled(py: Python<'_>, message: Option<&Py<PyAny>>) -> PyResult<PyErr> {

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use crate::answer::{Answer, Open};
+use crate::answer::{self, Answer};
 use crate::bell::{Bell, Turn};
 use crate::decode::{self, Sender};
 use crate::task::Task;
@@ -48,7 +48,7 @@ pub(crate) struct Inbox {
     requests: AtomicU64,
     methods: Mutex<Vec<Method>>,
     /// Called on the loop's thread with the method of a request: gives its handler, if that can be called at once.
-    finder: Py<PyAny>,
+    plain_handler: Py<PyAny>,
     /// Called there with every other request.
     receiver: Py<PyAny>,
     /// Called there with what else happens.
@@ -68,13 +68,18 @@ struct State {
 }
 
 impl Inbox {
-    pub(crate) fn new(finder: Py<PyAny>, receiver: Py<PyAny>, observer: Py<PyAny>, sender: Sender) -> Inbox {
+    pub(crate) fn new(
+        plain_handler: Py<PyAny>,
+        receiver: Py<PyAny>,
+        observer: Py<PyAny>,
+        sender: Sender,
+    ) -> Inbox {
         let requests = AtomicU64::new(0);
         Inbox {
             state: Mutex::default(),
             requests,
             methods: Mutex::default(),
-            finder,
+            plain_handler,
             receiver,
             observer,
             sender,
@@ -149,24 +154,24 @@ impl Inbox {
         }
         let Request { number, method, object, received, call, assignment, .. } = request;
         let (peer, method) = (decode::name(py, call.sender().as_str()), decode::name(py, &method));
-        let open = Open::new(assignment, call, self.bell(), self.sender);
+        let request = answer::Served::new(number, assignment, call, self.bell(), self.sender);
         let (kwargs, args) = match decode::arguments(py, received, self.sender) {
             Ok(arguments) => arguments,
             Err(error) => {
-                open.refuse(py, &error);
+                request.refuse(py, &error);
                 return Ok(());
             }
         };
         if object.is_none() {
-            let plain = self.finder.bind(py).call1((&method,))?;
-            if !plain.is_none() {
-                let served = open.serve(&plain, [peer.into_any()], &kwargs);
-                return served.or_else(|(open, raised)| Answer::new(number, open).give_up(py, raised));
+            match self.plain_handler.bind(py).call1((&method,)) {
+                Ok(handler) if handler.is_none() => {}
+                Ok(handler) => return request.serve(&handler, [peer.into_any()], &kwargs),
+                Err(raised) => return request.fail_with(py, raised),
             }
         }
         let args = args.unwrap_or_else(|| PyTuple::empty(py));
         let target = object.map(|object| (object.kind().to_owned(), object.uid().to_owned(), args));
-        self.receiver.bind(py).call1((peer, method, kwargs, target, Answer::new(number, open))).map(drop)
+        self.receiver.bind(py).call1((peer, method, kwargs, target, Answer(request))).map(drop)
     }
 }
 

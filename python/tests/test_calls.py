@@ -214,6 +214,52 @@ def test_a_plain_method_is_served_alike_the_first_time_and_later() -> None:
     assert raised.value.code == 5
 
 
+class Stuck(Counter):
+    """Never answers, and notes that its caller has given up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.given_up = asyncio.Event(), asyncio.Event()
+
+    def fail(self, sender: str) -> None:
+        raise ValueError("it broke")
+
+    async def stuck(self, sender: str) -> None:
+        self.begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.given_up.set()
+
+
+@pytest.mark.parametrize("tasks", ["of C", "of Python", "of C, while the loop debugs"])
+def test_calls_end_alike_in_tasks_of_every_kind(tasks: str) -> None:
+    async def calls(monitor: mosaic_comms.CommsManager, stuck: Stuck) -> None:
+        for _ in range(2):
+            assert await monitor.send_recv_async("worker:0", "add", a=1, b=2) == 3
+            with pytest.raises(ValueError, match="it broke"):
+                await monitor.send_recv_async("worker:0", "fail")
+        waiting = asyncio.ensure_future(monitor.send_recv_async("worker:0", "stuck"))
+        await stuck.begun.wait()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await stuck.given_up.wait()
+        with pytest.raises(mosaic_comms.TimeoutError):
+            await monitor.options(timeout=0.001).send_recv_async("worker:0", "stuck")
+
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        if tasks == "of Python":
+            loop.set_task_factory(lambda loop, coroutine, **how: asyncio.tasks._PyTask(coroutine, loop=loop, **how))
+        loop.set_debug(tasks.endswith("debugs"))
+        stuck = Stuck()
+        async with network(("worker:0", stuck)) as [monitor, _]:
+            await asyncio.create_task(calls(monitor, stuck))
+
+    run(test())
+
+
 def test_a_method_that_is_replaced_is_found_anew() -> None:
     async def test() -> None:
         runtime = Repeated()

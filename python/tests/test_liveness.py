@@ -100,6 +100,22 @@ def test_a_manager_whose_loop_has_ended_does_not_wait_for_it_to_stop() -> None:
         run(comms.stop())
 
 
+def test_a_child_that_leaves_the_handler_that_forked_it_answers_nothing(worker: Any) -> None:
+    async def test() -> None:
+        async with network() as [monitor]:
+            worker("worker:0", monitor.port)
+            await monitor.wait_for("worker:0")
+            for how, status in [("raise", 7), ("return", 8)] * 2:
+                # What is behind it is its parent's to serve, once.
+                behind = [monitor.send_recv_async("worker:0", method="note", value=how) for _ in range(3)]
+                left = asyncio.create_task(monitor.send_recv_async("worker:0", method="fork_and_leave", how=how))
+                await asyncio.gather(*behind)
+                assert await left == status
+            assert await monitor.send_recv_async("worker:0", method="noted") == (["raise"] * 3 + ["return"] * 3) * 2
+
+    run(test())
+
+
 def test_the_end_of_a_worker_is_seen_although_its_child_lives(worker: Any, record_property: Any) -> None:
     async def test() -> None:
         async with network() as [monitor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import time
 from typing import Any
@@ -85,13 +86,23 @@ class Worker:
             _doze()
         return child
 
+    def fork_and_leave(self, sender: str, how: str) -> int:
+        """Fork a child that leaves this handler as well, and tell how it ended."""
+        child = os.fork()
+        if child == 0:
+            if how == "raise":
+                raise SystemExit(7)
+            # It goes on with the loop for a moment, as if it were its own.
+            signal.signal(signal.SIGALRM, lambda *_: os._exit(8))
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            return -1
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
     async def forever(self, sender: str) -> None:
         await asyncio.Event().wait()
 
 
 def _doze() -> None:
-    import signal
-
     signal.alarm(60)
     while True:
         signal.pause()

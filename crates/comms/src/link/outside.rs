@@ -56,7 +56,10 @@ impl DataLane {
         if left == Left::Perhaps {
             link.wake[Lane::Data.index()].notify_one();
         }
-        if left == Left::Nothing { Carried::Idle } else { Carried::Here }
+        match left {
+            Left::Nothing | Left::Busy => Carried::Idle,
+            Left::Drained | Left::Perhaps => Carried::Here,
+        }
     }
 
     /// Whether a lane that was left is to be watched again, which it may be whenever something has come.
@@ -76,7 +79,7 @@ impl DataLane {
 pub enum Carried {
     /// The loop, as before.
     Here,
-    /// The same, and nothing was there.
+    /// The same, and nothing was there for it: nothing has come, or another thread reads it.
     Idle,
     /// The I/O thread, which reads what is large quicker: not the loop, until [`DataLane::take_back`] says so.
     Left,
