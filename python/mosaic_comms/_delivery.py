@@ -19,7 +19,7 @@ from . import _core, _methods
 from ._errors import UnknownMethodError, describe
 from ._loops import is_current
 from ._messages import Command, Message
-from ._serving import OwnAnswer, serving
+from ._serving import ENDS_LOOPS, OwnAnswer, serving
 
 if TYPE_CHECKING:
     from ._manager import CommsManager
@@ -205,9 +205,9 @@ async def _serve_as_task(
 
 
 def fail_with(answer: Any, failure: BaseException) -> None:
-    """Answer with what a plain handler has raised. What ends the loop, and not only what it does now, is raised again."""
+    """Answer with what a plain handler has raised. What ends a loop, and not only what it does now, is raised again."""
     _fail(answer, failure)
-    if not isinstance(failure, Exception):
+    if isinstance(failure, ENDS_LOOPS):
         raise failure
 
 

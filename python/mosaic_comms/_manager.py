@@ -604,8 +604,7 @@ class CommsManager(Sending):
             self._waiting_for_message.set_result(None)
 
     def _begin_to_listen(self) -> None:
-        """From now on what comes is dispatched, first what has come before."""
-        self._listening = True
+        """Dispatch what has come before; from then on what comes."""
         while self._kept:
             try:
                 _delivery.dispatch(self, *self._kept.popleft())
@@ -614,6 +613,7 @@ class CommsManager(Sending):
                 assert self._loop is not None
                 self._loop.call_soon(self._begin_to_listen)
                 raise
+        self._listening = True
 
     def _spawn(self, work: Any, *args: Any) -> None:
         assert self._loop is not None

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 _numbers = itertools.count(1)
 
+ENDS_LOOPS = (SystemExit, KeyboardInterrupt)
+"""What asyncio passes on from what a loop runs."""
+
 
 class OwnAnswer:
     """The answer to a message that a runtime has sent to itself: nothing is encoded."""
@@ -41,7 +44,7 @@ class OwnAnswer:
             self.reply([None if isinstance(result, CoroutineType) else result])
         except BaseException as failure:
             self.raised(failure)
-            if not isinstance(failure, Exception):
+            if isinstance(failure, ENDS_LOOPS):
                 raise
 
     def reply(self, result: list[Any]) -> None:
@@ -54,13 +57,17 @@ class OwnAnswer:
         if self._future is None:
             self._comms._failed(self._comms.uid, failure)
         elif not self._future.done():
+            if isinstance(failure, StopIteration):
+                # No future takes it: a generator means something else by it.
+                wrapped = RuntimeError(f"the handler raised {failure!r}")
+                wrapped.__cause__ = failure
+                failure = wrapped
             self._future.set_exception(failure)
 
 
 serving: contextvars.ContextVar[_core.Answer | OwnAnswer | None] = contextvars.ContextVar(
     "mosaic_comms_serving", default=None
 )
-"""The answer to the request that the current task handles, in which others are nested that are made there.
-
-What a plain handler serves that the core calls, the core knows by its thread.
+"""The answer to the request that the current task handles, or the plain handler of a message to oneself: what they request is
+nested in it. What a plain handler serves that the core calls, the core knows by its thread.
 """

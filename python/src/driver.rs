@@ -184,7 +184,7 @@ impl Driver {
     }
 
     /// Does what there is to do. What goes wrong with one thing is reported and keeps nothing else from being done, unless
-    /// it is what ends the loop.
+    /// it is no `Exception`, such as what ends a loop: then the rest is done in the next turn, if there is one.
     fn drain(&self, py: Python<'_>) -> PyResult<()> {
         let has_rung = self.bell.begin();
         DRAINS.set(Some(self.identity()));

@@ -211,8 +211,9 @@ class Watched:
         assert self._giver.given is not None
         array = self._giver.given()
         others = 1 if array is self._giver.field else 0
-        # This function has it too, and who is asked.
-        self._seen.append(array is not None and sys.getrefcount(array) - 2 > others)
+        # What this function alone has is told as referred to as well.
+        ours = object()
+        self._seen.append(array is not None and sys.getrefcount(array) - sys.getrefcount(ours) > others)
 
 
 def test_a_result_is_sent_from_where_it_lies_if_nobody_else_has_it(monkeypatch: pytest.MonkeyPatch) -> None:

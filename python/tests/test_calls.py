@@ -214,6 +214,67 @@ def test_a_plain_method_is_served_alike_the_first_time_and_later() -> None:
     assert raised.value.code == 5
 
 
+class Leaving:
+    """A plain method that raises what is no `Exception`."""
+
+    def __init__(self) -> None:
+        self.noted: list[int] = []
+
+    def cancel(self, sender: str) -> None:
+        raise asyncio.CancelledError
+
+    def stop_iterating(self, sender: str) -> None:
+        next(iter(()))
+
+    def note(self, sender: str, number: int) -> None:
+        self.noted.append(number)
+
+
+def test_a_plain_handler_that_is_cancelled_ends_nothing_but_its_call() -> None:
+    async def test() -> None:
+        runtime = Leaving()
+        async with network(("worker:0", runtime)) as [monitor, comms]:
+            for number in range(3):
+                monitor.send("worker:0", "note", number=number)
+                with pytest.raises(mosaic_comms.CommsError, match="was cancelled"):
+                    await monitor.send_recv_async("worker:0", "cancel")
+                with pytest.raises(asyncio.CancelledError):
+                    await comms.send_recv_async("worker:0", "cancel")
+                with pytest.raises(RuntimeError, match="StopIteration"):
+                    await comms.send_recv_async("worker:0", "stop_iterating")
+            assert runtime.noted == [0, 1, 2]
+
+    run(test())
+
+
+def test_what_was_kept_is_dispatched_in_order_whatever_a_handler_raises() -> None:
+    async def test() -> None:
+        runtime = Leaving()
+        async with network() as [monitor]:
+            comms = mosaic_comms.CommsManager(runtime, HERE, uid="worker:0")
+            comms.connect_recv()
+            await comms.handshake("monitor", HERE, monitor.port)
+            await monitor.wait_for("worker:0")
+            call = asyncio.ensure_future(monitor.send_recv_async("worker:0", "cancel"))
+            await comms.process_msg(*await comms.recv_async())
+            with pytest.raises(mosaic_comms.CommsError, match="was cancelled"):
+                await call
+            monitor.send("worker:0", "note", number=0)
+            call = asyncio.ensure_future(monitor.send_recv_async("worker:0", "cancel"))
+            await asyncio.to_thread(int)
+            monitor.send("worker:0", "note", number=1)
+            await comms.process_msg(*await comms.recv_async())
+            await asyncio.to_thread(int)
+            comms.listen()
+            with pytest.raises(mosaic_comms.CommsError, match="was cancelled"):
+                await call
+            await monitor.send_recv_async("worker:0", "note", number=2)
+            assert runtime.noted == [0, 1, 2]
+            await comms.stop()
+
+    run(test())
+
+
 class Stuck(Counter):
     """Never answers, and notes that its caller has given up."""
 
@@ -385,6 +446,7 @@ class Passer:
         self.waits, self.answered = asyncio.Event(), asyncio.Event()
         self.later: asyncio.Task[Any] | None = None
         self.heard: list[str] = []
+        self.refused: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     async def pass_on(self, sender: str, path: list[str]) -> str:
         if not path:
@@ -399,6 +461,9 @@ class Passer:
             return await self.pass_on(sender, path)
 
         self.later = asyncio.create_task(passing())
+
+    def raise_exception(self, sender: str, exc: Any) -> None:
+        self.refused.set_result((sender, exc[1]))
 
     def tell(self, sender: str, peer: str) -> None:
         assert self.comms is not None
@@ -438,11 +503,12 @@ def test_what_a_plain_handler_sends_is_nested_and_does_not_wait_either() -> None
                 waiting = asyncio.create_task(monitor.proxy("worker:1").wait())
                 await other.waits.wait()
                 await monitor.proxy("worker:0").tell(peer="worker:1")
-                assert one.comms is not None
-                # It has come to where only one handler runs, and was refused.
-                await one.comms.ping("worker:1")
+                peer, refusal = await one.refused
+                assert peer == "worker:1" and "handlers" in str(refusal)
+                one.refused = asyncio.get_running_loop().create_future()
                 other.answered.set()
                 await waiting
+                assert one.comms is not None
                 await monitor.proxy("worker:0").tell(peer="worker:1")
                 await one.comms.send_recv_async("worker:1", "pass_on", path=[])
                 assert other.heard == ["worker:0"] * told

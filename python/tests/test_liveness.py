@@ -105,13 +105,14 @@ def test_a_child_that_leaves_the_handler_that_forked_it_answers_nothing(worker: 
         async with network() as [monitor]:
             worker("worker:0", monitor.port)
             await monitor.wait_for("worker:0")
+            proxy = monitor.proxy("worker:0")
             for how, status in [("raise", 7), ("return", 8)] * 2:
-                # What is behind it is its parent's to serve, once.
-                behind = [monitor.send_recv_async("worker:0", method="note", value=how) for _ in range(3)]
-                left = asyncio.create_task(monitor.send_recv_async("worker:0", method="fork_and_leave", how=how))
-                await asyncio.gather(*behind)
-                assert await left == status
-            assert await monitor.send_recv_async("worker:0", method="noted") == (["raise"] * 3 + ["return"] * 3) * 2
+                # They come while it computes, and so in one turn: what is before and behind is the parent's, once.
+                before = [proxy.hold(seconds=0.05), *(proxy.note(value=how) for _ in range(3))]
+                behind = [proxy.note(value=how) for _ in range(3)]
+                *_, left, _, _, _ = await asyncio.gather(*before, proxy.fork_and_leave(how=how), *behind)
+                assert left == status
+            assert await proxy.noted() == (["raise"] * 6 + ["return"] * 6) * 2
 
     run(test())
 
