@@ -316,7 +316,8 @@ impl Operation {
         }
     }
 
-    /// Calls back when it is over, with this object or one that stands for it. There is one to call back, which is whoever waits.
+    /// Calls back when it is over, with this object or one that stands for it. There is one to call back, which is whoever
+    /// waits.
     #[pyo3(signature = (callback, *, context=None))]
     fn add_done_callback(&self, callback: Py<PyAny>, context: Option<Py<PyAny>>) -> PyResult<()> {
         match &mut *self.stage.lock() {

@@ -280,7 +280,7 @@ class Stuck(Counter):
 
     def __init__(self) -> None:
         super().__init__()
-        self.begun, self.given_up = asyncio.Event(), asyncio.Event()
+        self.begun, self.given_up = threading.Event(), asyncio.Event()
 
     def fail(self, sender: str) -> None:
         raise ValueError("it broke")
@@ -301,7 +301,7 @@ def test_calls_end_alike_in_tasks_of_every_kind(tasks: str) -> None:
             with pytest.raises(ValueError, match="it broke"):
                 await monitor.send_recv_async("worker:0", "fail")
         waiting = asyncio.ensure_future(monitor.send_recv_async("worker:0", "stuck"))
-        await stuck.begun.wait()
+        await asyncio.to_thread(stuck.begun.wait)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
@@ -403,20 +403,8 @@ def test_calls_from_several_threads_do_not_disturb_each_other() -> None:
 
 
 def test_a_loop_on_another_thread_calls_and_cancels_by_the_manager_of_this_one() -> None:
-    class Waiter(Counter):
-        def __init__(self) -> None:
-            super().__init__()
-            self.begun, self.given_up = threading.Event(), asyncio.Event()
-
-        async def wait(self, sender: str) -> None:
-            self.begun.set()
-            try:
-                await asyncio.Event().wait()
-            finally:
-                self.given_up.set()
-
     async def test() -> None:
-        waiter = Waiter()
+        waiter = Stuck()
         async with network(("worker:0", waiter)) as [monitor, _]:
 
             async def elsewhere() -> list[Any]:
@@ -424,7 +412,7 @@ def test_a_loop_on_another_thread_calls_and_cancels_by_the_manager_of_this_one()
                 slow = await monitor.send_recv_async("worker:0", method="slow", value=4)
                 reply = await monitor.options(reply=True).send_async("worker:0", method="add", a=2, b=3)
                 await monitor.send_async("worker:0", method="note", field=np.ones(100_000))
-                waiting = asyncio.create_task(monitor.send_recv_async("worker:0", method="wait"))
+                waiting = asyncio.create_task(monitor.send_recv_async("worker:0", method="stuck"))
                 await asyncio.to_thread(waiter.begun.wait)
                 waiting.cancel()
                 with pytest.raises(asyncio.CancelledError):
